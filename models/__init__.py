@@ -1,0 +1,1 @@
+"""Role packs as data: one manifest per pack."""

@@ -1,0 +1,206 @@
+"""The clock and the calendar. All arithmetic is on proleptic Gregorian dates, years 1 to 9999."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from calendar import monthrange
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from functools import cache
+from typing import Annotated
+from zoneinfo import ZoneInfo, available_timezones
+
+from umi_local.toolbox import ToolError, tool
+
+
+@tool()
+def current_time(timezone: Annotated[str | None, "city or zone, such as Tokyo"] = None) -> str:
+    """Tell today's date, weekday and the time now, here or in another place."""
+    here = (timezone or "").strip().lower() in ("", "local", "here")
+    now = datetime.now().astimezone() if here else datetime.now(find_zone(timezone or ""))
+    zone = f"local time, {now.tzname()}" if here else str(now.tzinfo)
+    return f"{now:%A}, {now.day} {now:%B %Y}, {now:%H:%M} ({zone})"
+
+
+@tool()
+def date_difference(
+    start: Annotated[str, "YYYY-MM-DD or today"],
+    end: Annotated[str, "YYYY-MM-DD or today"],
+) -> str:
+    """Count the days, weeks, months and years between two dates."""
+    first, last = parse_date(start), parse_date(end)
+    days = (last - first).days
+    parts = [part for part in (_in_weeks(abs(days)), _in_months(first, last)) if part]
+    also = f" ({', or '.join(parts)})" if parts else ""
+    earlier = "; the second date is earlier" if days < 0 else ""
+    return f"{_count(days, 'day')}{also}, from {_shown(first)} to {_shown(last)}{earlier}"
+
+
+@tool()
+def add_to_date(
+    date: Annotated[str, "YYYY-MM-DD or today"],
+    days: Annotated[int, "days to add; negative subtracts"] = 0,
+    weeks: int = 0,
+    months: int = 0,
+    years: int = 0,
+) -> str:
+    """Find the date and weekday some time after (or, with negative numbers, before) a date."""
+    start = parse_date(date)
+    try:
+        end = _plus_months(start, 12 * years + months) + timedelta(days=days, weeks=weeks)
+    except (OverflowError, ValueError):
+        raise ToolError("The result lies outside the years 1 to 9999.") from None
+    amounts = ((years, "year"), (months, "month"), (weeks, "week"), (days, "day"))
+    added = "".join(f" {'minus' if n < 0 else 'plus'} {_count(abs(n), unit)}" for n, unit in amounts if n)
+    return f"{_shown(end)} ({_shown(start)}{added})" if added else _shown(start)
+
+
+def _plus_months(day: date, months: int) -> date:
+    """The same day some months on, or the last of that month where it is shorter: 31 January + 1 is 28 February."""
+    year, month = divmod(12 * day.year + day.month - 1 + months, 12)
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+
+
+def _shown(day: date) -> str:
+    return f"{day:%A} {day.isoformat()}"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}" if abs(number) == 1 else f"{number} {unit}s"
+
+
+def _in_weeks(days: int) -> str:
+    weeks, rest = divmod(days, 7)
+    return (_count(weeks, "week") + (f" and {_count(rest, 'day')}" if rest else "")) if weeks else ""
+
+
+def _in_months(first: date, last: date) -> str:
+    first, last = min(first, last), max(first, last)
+    months = 12 * (last.year - first.year) + last.month - first.month
+    if first.day > last.day and _plus_months(first, months) > last:
+        months -= 1
+    if not months:
+        return ""
+    days = (last - _plus_months(first, months)).days
+    amounts = ((months // 12, "year"), (months % 12, "month"), (days, "day"))
+    *parts, end = [_count(n, unit) for n, unit in amounts if n]
+    return f"{', '.join(parts)} and {end}" if parts else end
+
+
+# --- reading dates
+
+_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
+           "november", "december")  # fmt: skip
+_DAY, _MONTH = r"(?P<day{0}>\d{{1,2}})(?:st|nd|rd|th)?", r"(?P<month{0}>[a-z]{{3,9}})"
+_SPOKEN = re.compile(
+    r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\s+)?(?:the\s+)?"
+    rf"(?:{_DAY.format(1)}\s+(?:of\s+)?{_MONTH.format(1)}|{_MONTH.format(2)}\s+(?:the\s+)?{_DAY.format(2)})"
+    r"(?:\s+(?P<year>\d{4}))?(?:\s+at)?"
+)
+_NUMERIC = re.compile(r"(\d{1,4})[-/. ]+(\d{1,2})[-/. ]+(\d{1,4})")
+_TIME = re.compile(r"\b\d{1,2}(:\d{2}){1,2}(\.\d+)?\s*([ap]m)?(z|[+-]\d{2}:?\d{2})?|\b\d{1,2}\s*[ap]m\b|\(.*\)")
+
+
+def parse_date(text: str) -> date:
+    """A calendar day from ISO form, a spoken form (3 March 2026, March 3rd), or today, tomorrow, yesterday.
+
+    A spoken form without a year is in the current one. 03/04/2026 could be March or April and is refused.
+
+    Raises:
+        ToolError: it is no date, no single date, or no day of the calendar.
+    """
+    spoken = " ".join(text.lower().split())
+    if spoken in ("today", "now", "tomorrow", "yesterday"):
+        return date.today() + timedelta(days={"tomorrow": 1, "yesterday": -1}.get(spoken, 0))
+    try:
+        return _iso(text.strip()) or _numeric(text) or _spoken(spoken)
+    except ValueError:
+        raise ToolError(f"{text!r} is not a date. Write it as YYYY-MM-DD, such as 2026-03-31.") from None
+
+
+def _iso(text: str) -> date | None:
+    try:
+        return datetime.fromisoformat(text).date()
+    except ValueError:
+        return None
+
+
+def _numeric(text: str) -> date | None:
+    found = _NUMERIC.fullmatch(_TIME.sub("", text.lower()).strip(" t,"))
+    if not found:
+        return None
+    first, middle, last = found.groups()
+    if len(first) == 4:
+        return date(int(first), int(middle), int(last))
+    if len(last) != 4:
+        raise ValueError
+    one, two, year = int(first), int(middle), int(last)
+    if one <= 12 and two <= 12 and one != two:
+        raise ToolError(
+            f"{text!r} could be {date(year, one, two)} or {date(year, two, one)}. Write the date as YYYY-MM-DD."
+        )
+    return date(year, two, one) if two <= 12 else date(year, one, two)
+
+
+def _spoken(text: str) -> date:
+    found = _SPOKEN.fullmatch(" ".join(re.sub(r"[-,./]", " ", _TIME.sub("", text)).split()))
+    if not found:
+        raise ValueError
+    name = found["month1"] or found["month2"]
+    month = next((number for number, full in enumerate(_MONTHS, 1) if full.startswith(name)), 0)
+    year = int(found["year"]) if found["year"] else date.today().year
+    return date(year, month, int(found["day1"] or found["day2"]))
+
+
+# --- time zones
+
+# Large cities that give no zone its name, and abbreviations without a zone of their own.
+_PLACES = {
+    "America/Los_Angeles": "san francisco, seattle, san diego, las vegas, california, pst, pdt, pt, pacific time",
+    "America/New_York": "washington, washington dc, boston, miami, atlanta, philadelphia, nyc, edt, et, eastern time",
+    "America/Chicago": "houston, dallas, austin, new orleans, texas, cst, cdt, ct, central time",
+    "America/Denver": "salt lake city, mdt, mt, mountain time",
+    "America/Toronto": "ottawa", "America/Sao_Paulo": "rio de janeiro, brasilia", "Europe/London": "uk, england, bst",
+    "Europe/Paris": "france, lyon", "Europe/Berlin": "germany, munich, hamburg, frankfurt, cologne, cest",
+    "Europe/Madrid": "spain, barcelona", "Europe/Rome": "italy, milan, naples", "Europe/Zurich": "switzerland, geneva",
+    "Asia/Kolkata": "india, mumbai, delhi, new delhi, bangalore, bengaluru, chennai",
+    "Asia/Shanghai": "china, beijing, shenzhen, guangzhou", "Asia/Tokyo": "osaka, kyoto, jst",
+    "Asia/Seoul": "south korea, korea, busan", "Asia/Dubai": "abu dhabi", "Asia/Karachi": "islamabad, lahore",
+    "Asia/Ho_Chi_Minh": "hanoi, vietnam", "Australia/Sydney": "canberra", "America/Bogota": "colombia",
+    "Africa/Johannesburg": "cape town, south africa", "Africa/Lagos": "nigeria, abuja", "Europe/Kyiv": "kiev, ukraine",
+}  # fmt: skip
+
+
+def find_zone(place: str) -> tzinfo:
+    """The time zone of an IANA name in any case, a city, or an offset such as UTC+2.
+
+    Raises:
+        ToolError: there is none; the sentence names zones that are spelled alike.
+    """
+    plain = unicodedata.normalize("NFKD", place).encode("ascii", "ignore").decode()  # São Paulo, Zürich
+    spoken = " ".join(plain.lower().replace("_", " ").split())
+    offset = re.fullmatch(r"(?:utc|gmt) ?([+-]) ?(\d{1,2})(?::?([0-5]\d))?", spoken)
+    if offset and int(offset[2]) <= 14:
+        ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0))
+        return timezone(ahead if offset[1] == "+" else -ahead)
+    zones = _zones()
+    for name in (spoken, spoken.partition(",")[0], spoken.removesuffix(" time")):
+        if name in zones:
+            return UTC if zones[name] == "UTC" else ZoneInfo(zones[name])
+    alike = dict.fromkeys(zones[name] for name in difflib.get_close_matches(spoken.rpartition("/")[2], zones, n=3))
+    meant = f"Did you mean {' or '.join(alike)}?" if alike else "Name a large city near it."
+    raise ToolError(f"There is no time zone {place!r}. {meant}")
+
+
+@cache
+def _zones() -> dict[str, str]:
+    """Spoken names in lower case -> IANA names: the whole name, its last part, and the places above."""
+    zones: dict[str, str] = {}
+    for name in sorted(available_timezones(), key=lambda name: (name.count("/"), name)):
+        spoken = name.lower().replace("_", " ")
+        zones[spoken] = name
+        zones.setdefault(spoken.rpartition("/")[2], name)
+    for name, places in _PLACES.items():
+        zones.update(dict.fromkeys(places.split(", "), name))
+    return zones

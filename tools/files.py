@@ -1,0 +1,241 @@
+"""The files of the workspace: list, read, search, write. Names that start with a dot are left alone when listing."""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import io
+import os
+import secrets
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from umi_local.toolbox import Effect, ToolContext, ToolError, Workspace, tool
+
+MAX_LISTED = 100
+MAX_READ = 200_000  # bytes
+MAX_WRITTEN = 1_000_000  # bytes
+MAX_SEARCHED_FILES = 5_000
+MAX_SEARCHED_SIZE = 5_000_000  # bytes of one file
+MAX_HITS = 30
+MAX_HIT_LENGTH = 200
+
+
+@tool(effect=Effect.READS)
+def list_files(context: ToolContext, path: Annotated[str, "folder; empty for the top"] = "") -> str:
+    """List the files in a folder of the workspace, with their sizes."""
+    folder = _folder(context.workspace, path)
+    if folder.is_file():
+        return _entry(folder)
+    if not folder.is_dir():
+        raise ToolError(f"There is no folder {path}. list_files without a path shows what there is.")
+    entries = [entry for entry in folder.iterdir() if _listed(context.workspace, entry)]
+    entries.sort(key=lambda entry: (entry.is_file(), entry.name.lower()))
+    lines = [_entry(entry) for entry in entries[:MAX_LISTED]]
+    if len(entries) > MAX_LISTED:
+        lines.append(f"... and {len(entries) - MAX_LISTED} more.")
+    return "\n".join(lines) or "The folder is empty."
+
+
+def _folder(workspace: Workspace, path: str) -> Path:
+    # To a model "/" is the top of what it can see.
+    return workspace.resolve("." if path.strip() in ("", "/") else path)
+
+
+def _listed(workspace: Workspace, entry: Path) -> bool:
+    if entry.name.startswith("."):
+        return False
+    try:
+        real = workspace.resolve(str(entry))  # a link that leads outside is not even measured
+    except ToolError:
+        return False
+    return real.is_file() or real.is_dir()
+
+
+def _entry(path: Path) -> str:
+    return f"{path.name}/" if path.is_dir() else f"{path.name} ({size(path.stat().st_size)})"
+
+
+def size(count: int) -> str:
+    """A number of bytes for a reader: 999 bytes, 1.2 kB, 3.4 MB."""
+    if count < 1000:
+        return f"{count} byte" if count == 1 else f"{count} bytes"
+    amount, unit = (count / 1e3, "kB") if count < 999_950 else (count / 1e6, "MB")
+    return f"{amount:.1f}".removesuffix(".0") + f" {unit}"
+
+
+@tool(effect=Effect.READS)
+def read_file(context: ToolContext, path: Annotated[str, "file, such as notes/plan.md"]) -> str:
+    """Read a text file of the workspace."""
+    file = context.workspace.file(path)
+    length = file.stat().st_size
+    with file.open("rb") as stream:
+        text = _decoded(stream.read(MAX_READ), final=length <= MAX_READ)
+    if text is None:
+        raise ToolError(f"{path} is not a UTF-8 text file, so it cannot be read.{_reader(file)}")
+    if length > MAX_READ:
+        return f"{text}\n[These are the first {size(MAX_READ)} of {size(length)}; search_files finds the rest.]"
+    return text.replace("\r\n", "\n") or f"{path} is empty."
+
+
+def _reader(file: Path) -> str:
+    return " query_table can read it." if file.suffix.lower() == ".parquet" else ""
+
+
+def _decoded(data: bytes, final: bool = True) -> str | None:
+    """Bytes as text; None if they are none. Not `final`: the end may be in the middle of a character."""
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(data, final)
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
+
+
+@tool(effect=Effect.READS)
+def search_files(
+    context: ToolContext,
+    text: Annotated[str, "words to look for"],
+    path: Annotated[str, "folder or file; empty for all"] = "",
+) -> str:
+    """Find the lines that contain a text in the files of the workspace."""
+    wanted = " ".join(text.lower().split())
+    if not wanted:
+        raise ToolError("Say which text to look for.")
+    start = _folder(context.workspace, path)
+    if not start.exists():
+        raise ToolError(f"There is no {path}. list_files shows what there is.")
+    phrase: list[str] = []
+    words: list[str] = []
+    searched = 0
+    for file in _searchable(start):
+        searched += 1
+        for line, has_phrase in _hits(file, context.workspace.name(file), wanted):
+            (phrase if has_phrase else words).append(line)
+        if searched == MAX_SEARCHED_FILES or len(phrase) > 10 * MAX_HITS:
+            break
+    return _report(text, phrase, words, searched)
+
+
+def _searchable(start: Path) -> Iterator[Path]:
+    """The files below a folder, without hidden ones and without links: what they lead to is inside, or off limits."""
+    if start.is_file():
+        yield start
+    for folder, folders, names in os.walk(start):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in (Path(folder, name) for name in sorted(names) if not name.startswith(".")):
+            if not file.is_symlink() and file.is_file():
+                yield file
+
+
+def _hits(file: Path, name: str, wanted: str) -> Iterator[tuple[str, bool]]:
+    """Lines that contain the phrase (True) or only all its words (False), as `path:number: line`."""
+    if wanted in file.name.lower():
+        yield f"{name} (its name)", True
+    text = _text_of(file)
+    words = wanted.split()
+    for number, line in enumerate(text.splitlines(), 1):
+        spoken = " ".join(line.lower().split())
+        if wanted in spoken or all(word in spoken for word in words):
+            yield f"{name}:{number}: {_around(line.strip(), words[0])}", wanted in spoken
+
+
+def _text_of(file: Path) -> str:
+    try:
+        if file.stat().st_size > MAX_SEARCHED_SIZE:
+            return ""
+        return _decoded(file.read_bytes()) or ""
+    except OSError:  # one unreadable file must not hide the others
+        return ""
+
+
+def _around(line: str, word: str) -> str:
+    if len(line) <= MAX_HIT_LENGTH:
+        return line
+    start = max(0, line.lower().find(word) - MAX_HIT_LENGTH // 2)
+    return "..." * (start > 0) + line[start : start + MAX_HIT_LENGTH] + "..." * (start + MAX_HIT_LENGTH < len(line))
+
+
+def _report(text: str, phrase: list[str], words: list[str], searched: int) -> str:
+    found = phrase or words
+    if not found:
+        return f"Nothing was found for {text!r} in {searched} file{'' if searched == 1 else 's'}."
+    lines = [] if phrase or len(text.split()) == 1 else [f"No line has {text!r} as such; these have all its words:"]
+    lines += found[:MAX_HITS]
+    if len(found) > MAX_HITS:
+        lines.append("... and more lines; search for something longer or in one file.")
+    return "\n".join(lines)
+
+
+def _write_preview(context: ToolContext, arguments: Mapping[str, Any]) -> str:
+    """All that would change: a unified diff, or a new file's content. Control characters are spelled out."""
+    file, content = _writable(context.workspace, arguments["path"]), arguments["content"]
+    name = context.workspace.name(file)
+    if not file.exists():
+        return visible(f"new file {name}\n{content}")
+    old = _decoded(file.read_bytes())
+    if old is None:
+        return visible(f"replaces {name}, which is not text ({size(file.stat().st_size)}), by\n{content}")
+    lines = difflib.unified_diff(_lines(old), _lines(content), name, name)
+    diff = "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+    return visible(diff) or f"no change to {name}"
+
+
+def _lines(text: str) -> list[str]:
+    return list(io.StringIO(text, newline="\n"))  # str.splitlines would split at characters that no editor splits at
+
+
+def visible(text: str) -> str:
+    """Text for a person to judge: escape sequences and direction marks, which could disguise it, spelled out."""
+    hidden = (char for char in set(text) - {"\n", "\t"} if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp"))
+    return text.translate({ord(char): f"\\x{ord(char):02x}" for char in hidden})
+
+
+@tool(effect=Effect.WRITES, asks=True, preview=_write_preview)
+def write_file(
+    context: ToolContext,
+    path: Annotated[str, "file, such as notes/plan.md"],
+    content: Annotated[str, "the whole new content"],
+) -> str:
+    """Create or replace a text file in the workspace, when the user wants something saved."""
+    file = _writable(context.workspace, path)
+    try:
+        data = content.encode()
+    except UnicodeEncodeError:
+        raise ToolError("The content has characters that cannot be written as UTF-8.") from None
+    if len(data) > MAX_WRITTEN:
+        raise ToolError(f"The content is too long: a file may have {MAX_WRITTEN:,} bytes.")
+    existed = file.exists()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _replace(file, data)
+    except OSError as error:
+        raise ToolError(f"{path} could not be written: {(error.strerror or 'no reason given').lower()}.") from None
+    return f"{'Replaced' if existed else 'Created'} {context.workspace.name(file)} ({size(len(data))})."
+
+
+def _writable(workspace: Workspace, path: str) -> Path:
+    file = workspace.resolve(path)
+    if file.is_dir() or path.strip().endswith("/"):
+        raise ToolError(f"{path or 'The empty path'} is a folder; give the path of a file.")
+    if file.exists() and not file.is_file():
+        raise ToolError(f"{path} is not a regular file.")
+    nearest = next(parent for parent in file.parents if parent.exists())
+    if not nearest.is_dir():
+        raise ToolError(f"{workspace.name(nearest)} is a file, so no file can be inside it.")
+    return file
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """Write beside the file and rename: whoever reads sees the old content or the new, never a half."""
+    draft = file.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        with draft.open("xb") as stream:
+            stream.write(data)
+        if file.exists():
+            draft.chmod(file.stat().st_mode & 0o777)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,84 @@
+"""Notes that outlive a conversation: one line each, with the day, in a Markdown file that people can edit."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+from umi_local.toolbox import Effect, ToolContext, ToolError, tool
+
+MAX_NOTE = 2_000  # characters
+MAX_FOUND = 10
+# Words that are in most questions and say nothing of what is looked for.
+_FILLERS = frozenset(
+    re.findall(
+        r"\w+",
+        """a an the my your our is are was were of in on at to for and or what when where who which how did do does i me
+        we you it about note notes have has""",
+    )
+)
+
+
+@tool(effect=Effect.WRITES)
+def add_note(context: ToolContext, text: Annotated[str, "what to remember, in full"]) -> str:
+    """Save a fact when the user asks to note or remember it."""
+    note = " ".join(text.split())
+    if not note:
+        raise ToolError("There is no text to note.")
+    if len(note) > MAX_NOTE:
+        raise ToolError(f"The note is too long: at most {MAX_NOTE} characters.")
+    try:
+        context.notes.parent.mkdir(parents=True, exist_ok=True)
+        with context.notes.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(f"- {date.today().isoformat()}: {note}\n")
+    except (OSError, UnicodeEncodeError) as error:
+        raise ToolError(f"The note could not be saved: {getattr(error, 'strerror', None) or error}.") from None
+    return f"Noted: {note}"
+
+
+@tool(effect=Effect.READS)
+def search_notes(context: ToolContext, query: Annotated[str, "words to look for; empty for the latest"]) -> str:
+    """Look up what the user had noted or asked to remember before."""
+    notes = _notes(context.notes)
+    if not notes:
+        return "There are no notes yet."
+    words = _words(query)
+    if not words:
+        return "\n".join(notes[: -MAX_FOUND - 1 : -1])
+    found = _ranked(notes, words)
+    if not found:
+        count = "the 1 note" if len(notes) == 1 else f"any of the {len(notes)} notes"
+        return f"Nothing about {query.strip()!r} was found in {count}."
+    more = [f"... and {len(found) - MAX_FOUND} more notes."] if len(found) > MAX_FOUND else []
+    return "\n".join(found[:MAX_FOUND] + more)
+
+
+def _notes(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ToolError(f"The notes could not be read: {error.strerror}.") from None
+    return [line.removeprefix("- ").strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _words(query: str) -> list[str]:
+    words = list(dict.fromkeys(re.findall(r"\w+", query.lower())))
+    telling = [word for word in words if word not in _FILLERS]
+    # Without its plural s a word also finds its singular: words are compared by how they begin.
+    return [word[:-1] if len(word) > 3 and word.endswith("s") else word for word in telling]
+
+
+def _ranked(notes: list[str], words: list[str]) -> list[str]:
+    """The notes that have at least half as many of the words as the best one; the best first, then the latest."""
+    scores: Counter[int] = Counter()
+    for at, note in enumerate(notes):
+        beginnings = re.findall(r"\w+", note.lower())
+        scores[at] = sum(any(start.startswith(word) for start in beginnings) for word in words)
+    best = max(scores.values())
+    kept = [at for at, score in scores.items() if score and 2 * score >= best]
+    return [notes[at] for at in sorted(kept, key=lambda at: (-scores[at], -at))]

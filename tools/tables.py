@@ -1,0 +1,89 @@
+"""Tables in files, asked in SQL. The query runs in a child process (tables_child.py) that is limited and may be killed.
+
+DuckDB's own memory limit does not hold for strings and lists while they are made, and its interrupt does not reach
+them: one `SELECT repeat('x', 4000000000)` would take the whole agent down.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from umi_local.toolbox import Effect, ToolContext, ToolError, tool
+from umi_local.toolbox.sandbox import Limits, run_limited
+
+from .arithmetic import plain_number
+
+LIMITS = Limits(wall_seconds=10, cpu_seconds=20, memory_bytes=3 << 30)
+MAX_SQL = 10_000  # characters
+MAX_ROWS = 50
+MAX_COLUMNS = 40
+_KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
+          ".parquet": "parquet"}  # fmt: skip
+
+
+@tool(effect=Effect.READS)
+def query_table(
+    context: ToolContext,
+    path: Annotated[str, "CSV, TSV, JSON or Parquet file"],
+    sql: Annotated[str, "such as SELECT sum(price) FROM data"],
+) -> str:
+    """Query a table file with SQL. The table is called data; DESCRIBE data shows its columns."""
+    file = context.workspace.file(path)
+    kind = _KINDS.get(file.suffix.lower())
+    if kind is None:
+        raise ToolError(f"{path} is no table; query_table reads CSV, TSV, JSON, JSONL and Parquet files.")
+    if file.stat().st_size == 0:
+        raise ToolError(f"{path} is empty.")
+    if len(sql) > MAX_SQL:
+        raise ToolError(f"The query is too long: at most {MAX_SQL} characters.")
+    names = list(dict.fromkeys((path.strip(), file.name, file.stem)))
+    answer = _asked({"file": str(file), "kind": kind, "names": names, "sql": sql, "rows": MAX_ROWS})
+    if "error" in answer:
+        raise ToolError(f"{answer['error']} {_columns(answer['columns'])}".strip())
+    return _table(answer, sql)
+
+
+def _asked(request: dict[str, Any]) -> dict[str, Any]:
+    child = str(Path(__file__).with_name("tables_child.py"))
+    argv = [sys.executable, "-I", "-X", "utf8", child, json.dumps(request)]
+    result = run_limited(argv, limits=LIMITS, max_output=4_000_000)
+    if result.timed_out:
+        raise ToolError(f"The query took longer than {LIMITS.wall_seconds:g} seconds and was stopped.")
+    try:
+        answer: dict[str, Any] = json.loads(result.stdout)
+    except ValueError:  # killed by a limit before it could answer
+        raise ToolError("The query needs too much memory or time; ask for less, or for fewer rows.") from None
+    return answer
+
+
+def _columns(columns: list[list[str]]) -> str:
+    named = ", ".join(f"{name} ({kind})" for name, kind in columns[:MAX_COLUMNS])
+    more = f" and {len(columns) - MAX_COLUMNS} more" if len(columns) > MAX_COLUMNS else ""
+    return f"The table is called data. Its columns are: {named}{more}." if columns else ""
+
+
+def _table(answer: dict[str, Any], sql: str) -> str:
+    rows: list[list[str | None]] = answer["rows"]
+    # The commonest slip of a small model is a text in the wrong case, which SQL answers with silence.
+    vacant = all(cell in (None, "0") for row in rows for cell in row)
+    hint = "Text is compared exactly; ILIKE ignores upper and lower case." if re.search(r"=\s*'", sql) else ""
+    if not rows:
+        return " ".join(filter(None, ("No rows match.", hint, _columns(answer["columns"]))))
+    lines = [" | ".join(answer["header"])]
+    lines += [" | ".join(map(_cell, row, answer["types"])) for row in rows]
+    if answer["left"]:
+        lines.append(f"... and {answer['left']} more rows.")
+    return "\n".join([*lines, hint] if vacant and hint else lines)
+
+
+def _cell(text: str | None, kind: str) -> str:
+    if text is None:
+        return "NULL"
+    if kind in ("DOUBLE", "FLOAT") and math.isfinite(float(text)):
+        return plain_number(float(text))
+    return text

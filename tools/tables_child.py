@@ -1,0 +1,146 @@
+"""The program that query_table starts in the child process: load a file into DuckDB, lock DuckDB in, run one query.
+
+It takes a request in JSON as its only argument and prints an answer in JSON. The order matters: the file is read
+before the database loses all access to files and network, and the query is first looked at after that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+MAX_CELL = 200  # characters
+MAX_COLUMNS = 100
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 2,
+    "memory_limit": "1GB",
+    "temp_directory": "",
+    "python_enable_replacements": False,
+}
+# The first that can read the file is taken.
+_READERS = {
+    "csv": (
+        "read_csv(?)",
+        "read_csv(?, null_padding=true, sample_size=-1)",
+        "read_csv(?, null_padding=true, sample_size=-1, encoding='latin-1')",
+    ),
+    "json": ("read_json_auto(?)",),
+    "parquet": ("read_parquet(?)",),
+}
+
+
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    connection = duckdb.connect(config=_CONFIG)
+    columns: list[list[str]] = []
+    try:
+        load(connection, _plain_path(Path(request["file"])), request["kind"])
+        columns = [[row[0], row[1]] for row in connection.execute("DESCRIBE data").fetchall()]
+        name_views(connection, request["names"])
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        answer = query_tolerantly(connection, request, [name for name, _ in columns])
+    except duckdb.Error as error:
+        return {"error": shortened(error), "columns": columns}
+    return {**answer, "columns": columns}
+
+
+def _plain_path(file: Path) -> str:
+    """A link to the file in the current folder: DuckDB would take [, * and ? in a path for a pattern of many files."""
+    plain = Path("source" + file.suffix.lower())
+    try:
+        plain.symlink_to(file)
+    except OSError:  # Windows, without the right to make links
+        return str(file)
+    return str(plain)
+
+
+def load(connection: duckdb.DuckDBPyConnection, path: str, kind: str) -> None:
+    readers = _READERS[kind]
+    for reader in readers:
+        try:
+            connection.execute(f"CREATE OR REPLACE TABLE data AS FROM {reader}", [path])
+        except duckdb.Error:
+            if reader == readers[-1]:
+                raise
+        else:
+            header = [name for name, *_ in connection.execute("DESCRIBE data").fetchall()]
+            if not _misread(header):
+                return
+
+
+def _misread(header: list[str]) -> bool:
+    """Where rows differ in length, DuckDB skips rows until they fit, the header first; padding them keeps them."""
+    lost = all(re.fullmatch(r"column\d+", name) for name in header)
+    return lost or (len(header) == 1 and re.search(r"[,;\t|]", header[0]) is not None)
+
+
+def name_views(connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
+    for name in names:
+        if name.lower() != "data":
+            quoted = name.replace('"', '""')
+            connection.execute(f'CREATE OR REPLACE VIEW "{quoted}" AS FROM data')
+
+
+def query_tolerantly(
+    connection: duckdb.DuckDBPyConnection, request: dict[str, Any], columns: list[str]
+) -> dict[str, Any]:
+    try:
+        return query(connection, request["sql"], request["rows"])
+    except duckdb.Error:
+        repaired = repair(request["sql"], request["names"], columns)
+        if repaired == request["sql"]:
+            raise
+        return query(connection, repaired, request["rows"])
+
+
+def repair(sql: str, names: list[str], columns: list[str]) -> str:
+    """Usual slips: the file's path or the word table as the table's name, a text in double quotes."""
+    known = "|".join(re.escape(name) for name in sorted([*names, "table", "csv", "file"], key=len, reverse=True))
+    sql = re.sub(rf"\b(from|join)\s+[\"'`]?(?:{known})[\"'`]?(?![\w.])", r"\1 data", sql, flags=re.IGNORECASE)
+    lowered = {column.lower() for column in columns}
+
+    def as_text(found: re.Match[str]) -> str:
+        return found[0] if found[2].lower() in lowered else f"{found[1]}'{found[2]}'"
+
+    return re.sub(r"((?:[=<>]|\bi?like)\s*)\"([^\"']*)\"", as_text, sql, flags=re.IGNORECASE)
+
+
+def query(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> dict[str, Any]:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        return {"error": "Only a single SELECT, WITH, DESCRIBE, SHOW or SUMMARIZE is possible: files stay as they are."}
+    asked = "(" + re.sub(r";\s*(--[^\n]*)?$", "", statements[0].query.strip()) + "\n)"
+    fields = connection.execute(f"DESCRIBE SELECT * FROM {asked}").fetchall()
+    described = [name for name, *_ in fields[:3]] == ["column_name", "column_type", "null"]
+    width = 2 if described else MAX_COLUMNS  # keys and defaults say nothing of a file
+    # As text, so that no cell needs a Python type: times with a zone would need a library that is not there.
+    found = connection.execute(f"SELECT COLUMNS(*)::VARCHAR FROM {asked} LIMIT {limit + 1}").fetchall()
+    left = 0
+    if len(found) > limit:
+        count = connection.execute(f"SELECT count(*) FROM {asked}").fetchone()
+        left = (count[0] if count else 0) - limit
+    rows = [[None if cell is None else _short(cell) for cell in row[:width]] for row in found[:limit]]
+    header, types = [name for name, *_ in fields[:width]], [kind for _, kind, *_ in fields[:width]]
+    return {"header": header, "types": types, "rows": rows, "left": left}
+
+
+def _short(cell: str) -> str:
+    line = " ".join(cell.split())
+    return line if len(line) <= MAX_CELL else line[:MAX_CELL] + "..."
+
+
+def shortened(error: duckdb.Error) -> str:
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "The query needs too much memory; ask for less, or for fewer rows."
+    lines = str(error).strip().splitlines()
+    told = lines[:3] if "CSV Error on Line" in lines[0] else lines[:1]  # of a bad row also what it is and should be
+    return "; ".join(line.rstrip(" .!") for line in told) + "."
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))

@@ -1,0 +1,222 @@
+"""One web page as text, from public addresses only.
+
+A name is resolved once, every address it has is checked, and the connection goes to a checked address: a name that
+points elsewhere a moment later changes nothing. Redirects are followed by hand, each through the same check. Proxy
+settings of the environment are not used, as a proxy would resolve the name anew.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from umi_local.toolbox import Effect, ToolContext, ToolError, tool
+
+from .files import visible
+
+if TYPE_CHECKING:
+    import httpx
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+TIMEOUT = 10.0  # seconds, for everything together
+MAX_REDIRECTS = 5
+MAX_BYTES = 1_000_000
+MAX_TEXT = 20_000  # characters
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def _preview(_context: ToolContext, arguments: Mapping[str, Any]) -> str:
+    return visible(f"GET {arguments['url']}")
+
+
+@tool(effect=Effect.NETWORK, asks=True, enabled=False, preview=_preview)
+def fetch_url(url: Annotated[str, "such as https://example.org/page"]) -> str:
+    """Read a public web page as text when the user gives its address."""
+    return fetch(url, is_public)
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the public internet, also when it is an IPv4 address in IPv6 clothes."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in _NAT64 or int(address) >> 32 == 0:  # 64:ff9b::a.b.c.d and the old ::a.b.c.d
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
+        if inner:
+            return is_public(inner)
+        if address.is_site_local:
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def resolve(host: str) -> list[Address]:
+    """All addresses of a host name or of an address in letters.
+
+    Raises:
+        ToolError: it has none.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise ToolError(f"There is no host {host}, or there is no connection to the internet.") from None
+    return [ipaddress.ip_address(address) for address in dict.fromkeys(str(entry[4][0]) for entry in found)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: str
+    ok: bool
+    location: str | None
+    kind: str
+    charset: str | None
+    body: bytes
+    cut: bool
+
+
+def fetch(url: str, allowed: Callable[[Address], bool], resolved: Callable[[str], list[Address]] = resolve) -> str:
+    """The text of a page, connecting only to addresses that are `allowed`, within TIMEOUT.
+
+    Raises:
+        ToolError: the address is refused or wrong, there is no answer in time, or the answer is no text.
+    """
+    future: Future[str] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(_followed(url, allowed, resolved))
+        except BaseException as error:  # handed to the caller, whatever it is
+            future.set_exception(error)
+
+    # A thread that may be left behind: neither looking up a name nor a server that sends a byte at a time ends in time.
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return future.result(TIMEOUT)
+    except TimeoutError:
+        raise ToolError(f"{url} did not answer within {TIMEOUT:g} seconds.") from None
+
+
+def _followed(url: str, allowed: Callable[[Address], bool], resolved: Callable[[str], list[Address]]) -> str:
+    import httpx
+
+    target = _checked(url)
+    with httpx.Client(trust_env=False, timeout=TIMEOUT) as client:
+        for _ in range(MAX_REDIRECTS + 1):
+            addresses = resolved(target.host)
+            for address in addresses:
+                if not allowed(address):
+                    raise ToolError(f"{target.host} is not on the public internet, so it is not fetched.")
+            answer = _got(client, target, addresses)
+            if answer.location is None:
+                return _told(target, answer)
+            target = _checked(str(target.join(answer.location)))
+    raise ToolError(f"{url} redirects more than {MAX_REDIRECTS} times.")
+
+
+def _checked(url: str) -> httpx.URL:
+    import httpx
+
+    text = url.strip()
+    try:
+        parsed = httpx.URL(text if "://" in text else f"https://{text}")
+    except httpx.InvalidURL:
+        raise ToolError(f"{url!r} is not a web address.") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > 65535:
+        raise ToolError(f"{url!r} is not a web address; it must start with http:// or https://.")
+    if parsed.userinfo:
+        raise ToolError("A web address with a user name or password is not fetched.")
+    return parsed
+
+
+def _got(client: httpx.Client, url: httpx.URL, addresses: list[Address]) -> _Answer:
+    import httpx
+
+    headers = {"Host": url.netloc.decode("ascii"), "User-Agent": "umi-local", "Accept-Encoding": "gzip, deflate"}
+    extensions = {"sni_hostname": url.raw_host.decode("ascii")}  # the certificate must be the name's, not the address's
+    problem: Exception | None = None
+    for address in addresses:
+        client.cookies.clear()
+        at = url.copy_with(host=str(address))
+        try:
+            with client.stream("GET", at, headers=headers, extensions=extensions) as response:
+                return _read(response)
+        except httpx.ConnectError as error:
+            problem = error
+        except httpx.HTTPError as error:
+            problem = error
+            break
+    raise ToolError(f"{url.host} could not be read: {problem or 'it has no address'}.")
+
+
+def _read(response: httpx.Response) -> _Answer:
+    if response.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip", "deflate"):
+        raise ToolError("The page is compressed in a way that is not supported.")  # and may unpack to gigabytes
+    body, deadline = b"", time.monotonic() + TIMEOUT
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > MAX_BYTES or time.monotonic() > deadline:
+            break
+    return _Answer(
+        status=f"{response.status_code} {response.reason_phrase}".strip(),
+        ok=response.is_success,
+        location=response.headers.get("location") if response.is_redirect else None,
+        kind=response.headers.get("content-type", "text/plain").partition(";")[0].strip().lower(),
+        charset=response.charset_encoding,
+        body=body[:MAX_BYTES],
+        cut=len(body) > MAX_BYTES,
+    )
+
+
+def _told(url: httpx.URL, answer: _Answer) -> str:
+    if not answer.ok:
+        raise ToolError(f"{url} answered {answer.status}.")
+    if answer.kind in ("text/html", "application/xhtml+xml"):
+        text = html_text(answer.body, answer.charset)
+    elif answer.kind.startswith("text/") or answer.kind.rpartition("/")[2].rpartition("+")[2] in ("json", "xml"):
+        text = _decoded(answer.body, answer.charset)
+    else:
+        raise ToolError(f"{url} is {answer.kind}, not text.")
+    cut = answer.cut or len(text) > MAX_TEXT
+    return (text[:MAX_TEXT] + "\n[The page goes on.]") if cut else text or "The page has no text."
+
+
+def _decoded(body: bytes, charset: str | None) -> str:
+    try:
+        return body.decode(charset or "utf-8", errors="replace").strip()
+    except LookupError:
+        return body.decode(errors="replace").strip()
+
+
+_DROPPED = frozenset({"script", "style", "noscript", "template", "nav", "svg", "iframe"})
+_BLOCKS = re.compile("p|div|section|article|main|header|footer|[uo]l|li|table|tr|h[1-6r]|pre|blockquote|d[td]|title")
+
+
+def html_text(body: bytes, charset: str | None = None) -> str:
+    """What a reader sees of a page: a line per block, no scripts, styles or navigation."""
+    lines = (" ".join(line.split()) for line in "".join(_pieces(body, charset)).split("\0"))
+    return "\n".join(line for line in lines if line)
+
+
+def _pieces(body: bytes, charset: str | None) -> Iterator[str]:
+    """The page's texts with a zero between blocks, in one pass: a page may be nested a hundred thousand deep."""
+    from bs4 import BeautifulSoup
+    from bs4.element import NavigableString, PreformattedString, Tag
+
+    soup = BeautifulSoup(body, "html.parser", from_encoding=charset)
+    blocks: dict[int, int | None] = {id(soup): id(soup)}  # element -> the block that it is in; None if it is dropped
+    last: int | None = None
+    for element in soup.descendants:
+        block = blocks[id(element.parent)]
+        if isinstance(element, Tag):
+            dropped = block is None or element.name in _DROPPED
+            blocks[id(element)] = None if dropped else id(element) if _BLOCKS.fullmatch(element.name) else block
+            yield {"br": "\0", "td": " ", "th": " "}.get(element.name, "")
+        elif isinstance(element, NavigableString) and not isinstance(element, PreformattedString) and block is not None:
+            yield str(element) if block == last else f"\0{element}"
+            last = block

@@ -1,0 +1,130 @@
+"""The loop: plan, call, observe, until there is an answer or a reason to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from umi_local.errors import ContextFull, UmiError
+from umi_local.events import CallEnded, CallStarted, RunEnded, RunStarted, StepEnded
+from umi_local.messages import Message, Observation, Role, ToolCall
+from umi_local.observations import Repeats, cut
+from umi_local.protocols import Backend, Emit, Toolbox
+from umi_local.roles import Crew, Incomplete
+from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
+
+_EVERY = tuple(Next)
+_ONLY_CONCLUDE = (Next.CONCLUDE,)
+_REPEATS_ALLOWED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """How many steps with calls a run may take, and how many tokens of one observation a model reads."""
+
+    steps: int = 8
+    observation_tokens: int = 800
+
+
+@dataclass
+class Agent:
+    """Runs queries. One run at a time; `cancel` may come from another thread."""
+
+    crew: Crew
+    backend: Backend
+    toolbox: Toolbox
+    emit: Emit
+    limits: RunLimits = RunLimits()
+    counting_role: Role = Role.PLANNER
+    _cancelled: bool = field(default=False, init=False)
+
+    def run(self, query: str, history: Sequence[Message] = (), context: str = "") -> Trajectory:
+        """Answer a query.
+
+        Returns:
+            The whole run, with its answer and why it stopped.
+
+        Raises:
+            ContextFull: the conversation no longer fits; the run is ended and told to `emit` first, as with
+            every other UmiError.
+        """
+        self._cancelled = False
+        trajectory = Trajectory(query, tuple(self.toolbox.specs), tuple(history), context)
+        self.emit(RunStarted(trajectory))
+        self._run = trajectory
+        try:
+            self._loop()
+        except KeyboardInterrupt:
+            self._end(StopReason.CANCELLED)
+            raise
+        except UmiError as error:
+            self._end(StopReason.CONTEXT_FULL if isinstance(error, ContextFull) else StopReason.FAILED)
+            raise
+        return self._run
+
+    def cancel(self) -> None:
+        """Stop as soon as possible; `run` then returns what there is."""
+        self._cancelled = True
+        self.backend.cancel()
+
+    def _loop(self) -> None:
+        repeats = Repeats()
+        reason = StopReason.ANSWERED
+        choices = _EVERY if self._run.tools else (Next.CONCLUDE, Next.GIVE_UP)
+        while not self._cancelled:
+            decision = self.crew.plan(self._run, choices)
+            self._run = self._run.with_step(Step(decision))
+            if self._cancelled:
+                break
+            if decision.next is Next.CALL:
+                most_repeats = self._act(decision, repeats)
+                if most_repeats > _REPEATS_ALLOWED:
+                    reason, choices = StopReason.LOOP, _ONLY_CONCLUDE
+                elif len(self._run.steps) >= self.limits.steps:
+                    reason, choices = StopReason.STEP_LIMIT, _ONLY_CONCLUDE
+                continue
+            answer = self.crew.conclude(self._run) if decision.next is Next.CONCLUDE else ""
+            self._step_ended()
+            stop = StopReason.GAVE_UP if decision.next is Next.GIVE_UP else reason
+            self._end(StopReason.CANCELLED if self._cancelled else stop, answer)
+            return
+        self._end(StopReason.CANCELLED)
+
+    def _act(self, decision: Decision, repeats: Repeats) -> int:
+        """Let the caller write and the tools run. Returns how often the most repeated result was seen."""
+        try:
+            calls = self.crew.call(self._run)
+        except Incomplete:
+            if self._cancelled:
+                return 0
+            cut_off = Observation("The call was cut off before it was complete; make a shorter one.", is_error=True)
+            self._run = self._run.with_last(Step(decision, (ToolCall("none"),), (cut_off,)))
+            self._step_ended()
+            return repeats.note(ToolCall("none"), cut_off)[1]
+        most = 0
+        observations: list[Observation] = []
+        for call in calls:
+            observation, times = repeats.note(call, self._observe(call))
+            observations.append(observation)
+            most = max(most, times)
+        self._run = self._run.with_last(Step(decision, calls, tuple(observations)))
+        self._step_ended()
+        return most
+
+    def _observe(self, call: ToolCall) -> Observation:
+        step = len(self._run.steps) - 1
+        self.emit(CallStarted(step, call))
+        seen = self.toolbox.run(call)
+        count = partial(self.backend.count, self.counting_role)
+        content = cut(seen.content, self.limits.observation_tokens, count)
+        observation = Observation(content, seen.is_error, seen.denied)
+        self.emit(CallEnded(step, call, observation))
+        return observation
+
+    def _step_ended(self) -> None:
+        self.emit(StepEnded(len(self._run.steps) - 1, self._run.steps[-1]))
+
+    def _end(self, stop: StopReason, answer: str = "") -> None:
+        self._run = self._run.ended(stop, answer)
+        self.emit(RunEnded(self._run))

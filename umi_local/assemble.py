@@ -1,0 +1,195 @@
+"""Where the parts meet: settings, a pack and tools become an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from umi_local.agent import Agent, RunLimits
+from umi_local.backends.llama_cpp.client import LlamaCppBackend
+from umi_local.backends.llama_cpp.spec import ModelSpec
+from umi_local.constraints import inexpressible
+from umi_local.errors import ConfigError, UsageError
+from umi_local.events import Warned
+from umi_local.manifest import PackFile, RolePack
+from umi_local.markup import markup_for
+from umi_local.messages import TEAM, Role, Sampling
+from umi_local.packs import DEFAULT_PACK, load_pack
+from umi_local.paths import config_dir
+from umi_local.prompts import ChatRenderer, FlatRenderer, Renderer
+from umi_local.protocols import Backend, Emit
+from umi_local.pull import ensure_verified, missing
+from umi_local.roles import Single, Team, TurnLimits, Turns
+from umi_local.settings import Mode, Settings, load_settings
+from umi_local.styles.data import chat_style, flat_style, worked_examples
+from umi_local.toolbox import Approval, LocalToolbox, Tool, ToolContext, Workspace
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is to be run: the settings after flags, the pack, and files that replace the pack's, by role."""
+
+    settings: Settings
+    pack: RolePack | None
+    models: Mapping[Role, Path] = field(default_factory=dict)
+    adapters: Mapping[Role, Path] = field(default_factory=dict)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return (Role.SINGLE,) if self.settings.mode is Mode.SINGLE else TEAM
+
+    @property
+    def pack_name(self) -> str:
+        return self.pack.name if self.pack else "files"
+
+    def missing(self) -> tuple[PackFile, ...]:
+        """The pack's files that a run needs and that are not there yet."""
+        return tuple(file for file in self._pack_files() if missing(file))
+
+    def _pack_files(self) -> tuple[PackFile, ...]:
+        if self.pack is None:
+            return ()
+        wanted = [self.pack.model(role) for role in self.roles if role not in self.models]
+        wanted += [
+            adapter
+            for role in self.roles
+            if role not in self.models and role not in self.adapters and (adapter := self.pack.adapter(role))
+        ]
+        return tuple({file.sha256: file for file in wanted}.values())
+
+    def specs(self) -> tuple[dict[Role, ModelSpec], frozenset[str]]:
+        """How each role's model is loaded, and which of the files are pinned by a manifest."""
+        specs: dict[Role, ModelSpec] = {}
+        pinned: set[str] = set()
+        for role in self.roles:
+            model, adapter = self.models.get(role), self.adapters.get(role)
+            if model is None and self.pack is not None:
+                model = ensure_verified(self.pack.model(role))
+                pinned.add(str(model))
+                packed = self.pack.adapter(role)
+                if adapter is None and packed is not None:
+                    adapter = ensure_verified(packed)
+                    pinned.add(str(adapter))
+            specs[role] = self._spec(role, model, adapter)
+        return specs, frozenset(pinned)
+
+    def _spec(self, role: Role, model: Path | None, adapter: Path | None) -> ModelSpec:
+        if model is None:
+            raise UsageError(f"No model is named for the {role}.", f"Add --model {role}=FILE, or use a pack.")
+        context = self.settings.context or (self.pack.context if self.pack else 0)
+        threads, layers = self.settings.threads, self.settings.gpu_layers
+        return ModelSpec(str(model), str(adapter) if adapter else None, context, threads, layers)
+
+
+def setup(
+    settings: Settings,
+    pack: str = "",
+    models: Mapping[Role, Path] | None = None,
+    adapters: Mapping[Role, Path] | None = None,
+) -> Setup:
+    """What the flags ask for. A model for every role needs no pack."""
+    models = models or {}
+    roles = (Role.SINGLE,) if settings.mode is Mode.SINGLE else TEAM
+    needs_pack = bool(pack) or any(role not in models for role in roles)
+    chosen = load_pack(pack or settings.pack or DEFAULT_PACK) if needs_pack else None
+    return Setup(settings, chosen, models, adapters or {})
+
+
+def user_settings() -> Settings:
+    return load_settings(config_dir() / "config.toml")
+
+
+def llama_backend(wanted: Setup) -> LlamaCppBackend:
+    specs, pinned = wanted.specs()
+    return LlamaCppBackend(specs, pinned)
+
+
+def renderer_for(wanted: Setup, backend: Backend) -> Renderer:
+    """The prompts in the pack's style. A user's own file is taken to follow its own chat template."""
+    folded = wanted.settings.mode is Mode.SINGLE
+    info = backend.describe(wanted.roles[0])
+    name = wanted.pack.style if wanted.pack else "chat"
+    if name == "alpha-umi":
+        return FlatRenderer(flat_style(), info.end_of_turn, folded)
+    if name != "chat":
+        raise ConfigError(f"The pack {wanted.pack_name} has the unknown style {name!r}.", "Known: chat, alpha-umi.")
+    style = chat_style()
+    named = wanted.pack.markup if wanted.pack and wanted.roles[0] not in wanted.models else "auto"
+    examples = worked_examples() if wanted.pack is None or wanted.pack.examples else ()
+    return ChatRenderer(style, markup_for(named, info, style.speakers, style.cues), examples, folded)
+
+
+def agent_for(wanted: Setup, backend: Backend, toolbox: LocalToolbox, emit: Emit) -> Agent:
+    """An agent on a backend. Tools whose schemas cannot be constrained are left out, each with a warning."""
+    settings = wanted.settings
+    renderer = renderer_for(wanted, backend)
+    sampling = Sampling(settings.temperature, seed=settings.seed)
+    turns = Turns(backend, renderer, sampling, TurnLimits(calls=settings.max_calls), emit)
+    crew = Single(turns) if settings.mode is Mode.SINGLE else Team(turns)
+    limits = RunLimits(settings.max_steps, settings.observation_tokens)
+    return Agent(crew, backend, _expressible(toolbox, renderer, emit), emit, limits, wanted.roles[0])
+
+
+def _expressible(toolbox: LocalToolbox, renderer: Renderer, emit: Emit) -> LocalToolbox:
+    kept: list[Tool] = []
+    for tool in toolbox.tools:
+        reason = inexpressible(tool.spec, renderer.grammars)
+        if reason:
+            emit(Warned(f"The tool {tool.name} is left out: its schema cannot be constrained ({reason})."))
+        else:
+            kept.append(tool)
+    return LocalToolbox(kept, toolbox.context, toolbox.approval)
+
+
+def known_tools() -> tuple[Tool, ...]:
+    from umi_local.tools import BUILTIN_TOOLS
+
+    return BUILTIN_TOOLS
+
+
+def chosen_tools(names: Sequence[str] | None) -> tuple[Tool, ...]:
+    """The tools of those names, in the fixed order; without names, all that are on by default.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    known = known_tools()
+    if names is None:
+        return tuple(tool for tool in known if tool.enabled)
+    check_tool_names(names)
+    return tuple(tool for tool in known if tool.name in names)
+
+
+def check_tool_names(names: Sequence[str]) -> None:
+    """Raises UsageError for the first name that is no tool's."""
+    import difflib
+
+    known = [tool.name for tool in known_tools()]
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            guess = f"Did you mean {close[0]}?" if close else f"The tools are: {', '.join(known)}."
+            raise UsageError(f"There is no tool {name!r}.", guess)
+
+
+def toolbox_for(tools: Sequence[Tool], workspace: Path, notes: Path, approval: Approval) -> LocalToolbox:
+    """Tools confined to a workspace.
+
+    Raises:
+        UsageError: the workspace is no folder.
+    """
+    if not workspace.is_dir():
+        raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
+    return LocalToolbox(tools, ToolContext(Workspace(workspace), notes), approval)
+
+
+def broadcast(*listeners: Emit | None) -> Emit:
+    """One `emit` for several listeners."""
+    present: list[Callable[..., None]] = [listener for listener in listeners if listener is not None]
+
+    def emit(event: object) -> None:
+        for listener in present:
+            listener(event)
+
+    return emit

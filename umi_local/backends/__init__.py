@@ -1,0 +1,1 @@
+"""Engines behind the one seam `umi_local.protocols.Backend`."""

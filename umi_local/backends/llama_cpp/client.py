@@ -1,0 +1,198 @@
+"""The parent's side of the model's process: the Backend that everybody else sees."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from umi_local import errors
+from umi_local.backends.llama_cpp.spec import ModelSpec
+from umi_local.convert.vet import vet_gguf
+from umi_local.errors import ModelFailed, ModelMissing, OutOfMemory, UmiError
+from umi_local.messages import Completion, Constraint, ModelInfo, Prompt, Role, Sampling, Segment, Usage
+
+_CANCEL_GRACE_SECONDS = 2.0
+
+
+def _ignore(_: str) -> None:
+    pass
+
+
+class LlamaCppBackend:
+    """Runs llama.cpp in a child process, which starts with the first request and is replaced if it dies.
+
+    Args:
+        specs: the files of each role that will take a turn.
+        pinned: files whose sha256 was checked against a manifest; every other file's header is vetted first.
+
+    Raises:
+        ModelMissing, ModelCorrupt, OutOfMemory: from the first call that needs a file.
+        ModelFailed: the process died; the next call starts a new one.
+    """
+
+    def __init__(self, specs: Mapping[Role, ModelSpec], pinned: frozenset[str] = frozenset()) -> None:
+        self._specs = dict(specs)
+        self._pinned = pinned
+        self._child: subprocess.Popen[str] | None = None
+        self._stderr: IO[bytes] | None = None
+        self._next_id = 0
+        self._write_lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._kill_timer: threading.Timer | None = None
+
+    def describe(self, role: Role) -> ModelInfo:
+        return ModelInfo(**self._ask("describe", role))
+
+    def count(self, role: Role, text: str) -> int:
+        return int(self._ask("count", role, text=text))
+
+    def complete(
+        self,
+        role: Role,
+        prompt: Prompt,
+        constraint: Constraint | None,
+        sampling: Sampling,
+        on_token: Callable[[str], None] = _ignore,
+    ) -> Completion:
+        grammar = constraint.grammar if constraint else None
+        try:
+            reply = self._ask("complete", role, on_token, grammar=grammar, sampling=asdict(sampling), **_prompt(prompt))
+        finally:
+            if self._kill_timer:
+                self._kill_timer.cancel()
+                self._kill_timer = None
+        usage = Usage(**reply.pop("usage"))
+        return Completion(usage=usage, **reply)
+
+    def cancel(self) -> None:
+        """Ask the child to stop at the next operation; kill it if it does not within two seconds."""
+        child = self._child
+        if child is None or not self._turn.locked():
+            return
+        self._kill_timer = threading.Timer(_CANCEL_GRACE_SECONDS, child.kill)
+        self._kill_timer.daemon = True
+        self._kill_timer.start()
+        with contextlib.suppress(OSError), self._write_lock:
+            self._send(child, {"op": "cancel"})
+
+    def close(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.kill()
+        child.wait()
+        for stream in (child.stdin, child.stdout, self._stderr):
+            with contextlib.suppress(OSError):
+                if stream:
+                    stream.close()
+
+    def _ask(self, op: str, role: Role, on_text: Callable[[str], None] = _ignore, **fields: Any) -> Any:
+        with self._turn:
+            child = self._running()
+            self._next_id += 1
+            try:
+                with self._write_lock:
+                    self._send(child, {"id": self._next_id, "op": op, "role": role.value, **fields})
+                return self._reply(child, on_text)
+            except OSError:
+                raise self._obituary(child) from None
+            except KeyboardInterrupt:
+                # Whatever the child still says belongs to a turn that nobody waits for.
+                self.close()
+                raise
+
+    def _reply(self, child: subprocess.Popen[str], on_text: Callable[[str], None]) -> Any:
+        assert child.stdout is not None
+        for line in child.stdout:
+            reply = json.loads(line)
+            if reply["id"] != self._next_id:
+                continue
+            if "text" in reply:
+                on_text(reply["text"])
+            elif "error" in reply:
+                raise _as_error(reply["error"])
+            else:
+                return reply["result"]
+        raise self._obituary(child)
+
+    def _send(self, child: subprocess.Popen[str], message: dict[str, Any]) -> None:
+        assert child.stdin is not None
+        child.stdin.write(json.dumps(message) + "\n")
+        child.stdin.flush()
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._child and self._child.poll() is None:
+            return self._child
+        self.close()
+        for path in {path for spec in self._specs.values() for path in (spec.model, spec.adapter) if path}:
+            self._check(path)
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "umi_local.backends.llama_cpp.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C belongs to the parent, which saves first
+        )
+        self._send(self._child, {role.value: asdict(spec) for role, spec in self._specs.items()})
+        return self._child
+
+    def _check(self, path: str) -> None:
+        if not Path(path).is_file():
+            raise ModelMissing(f"There is no model file {path}.", "Check the path, or run: umi-local models list")
+        if path not in self._pinned:
+            vet_gguf(Path(path))
+        needed, free = Path(path).stat().st_size, _available_memory()
+        if free and needed > free:
+            raise OutOfMemory(
+                f"{path} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free.",
+                "Choose a smaller model or close other programs.",
+            )
+
+    def _obituary(self, child: subprocess.Popen[str]) -> UmiError:
+        """Why the child died, as far as its exit status and its last words tell."""
+        status = child.wait()
+        words = ""
+        if self._stderr:
+            self._stderr.seek(0)
+            words = " ".join(self._stderr.read()[-2000:].decode(errors="replace").split("\n")[-3:]).strip()
+        self.close()
+        if status == -signal.SIGKILL:
+            return OutOfMemory(
+                "The model's process was killed, most likely for want of memory.", "Choose a smaller model."
+            )
+        said = words[-300:] or "it said nothing"
+        return ModelFailed(f"The model's process ended with status {status}: {said}.", "Ask again to start a new one.")
+
+
+def _prompt(prompt: Prompt) -> dict[str, Any]:
+    return {"trunk": _pairs(prompt.trunk), "suffix": _pairs(prompt.suffix)}
+
+
+def _pairs(segments: tuple[Segment, ...]) -> list[tuple[str, bool]]:
+    return [(segment.text, segment.trusted) for segment in segments]
+
+
+def _as_error(told: dict[str, str]) -> UmiError:
+    kind: type[UmiError] = getattr(errors, told["kind"], ModelFailed)
+    return kind(told["problem"], told["remedy"])
+
+
+def _available_memory() -> int:
+    """Bytes that can be had without swapping; 0 where the system does not say."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    fields = dict(line.split(":", 1) for line in text.splitlines())
+    return int(fields.get("MemAvailable", "0").split()[0]) * 1024

@@ -1,0 +1,154 @@
+"""One KV cache: a trunk that all roles share and a fork on which one role writes. Runs in the child only.
+
+The trunk lives in sequence 0 and a role's turn in sequence 1, which starts as a copy of the trunk that shares
+its cells (`kv_unified`); an activated adapter is switched on for the fork alone. The trunk is therefore always
+the plain backbone's (or, for a classic adapter, that adapter's own: then the context belongs to it alone).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+from umi_local.backends.llama_cpp.weights import Adapter, Weights
+from umi_local.errors import ContextFull, ModelFailed, OutOfMemory
+
+TRUNK, FORK = 0, 1
+_BATCH = 512
+
+Logits = npt.NDArray[np.float32]
+
+
+class Cancelled(Exception):
+    """The turn was cancelled while tokens were being evaluated."""
+
+
+class CancelFlag:
+    """Read by llama.cpp between two operations, set from another thread.
+
+    llama.cpp polls a C function that takes a pointer and returns a bool. `strlen` on a one-byte string is such
+    a function: false while the byte is 0. A Python callback would take the interpreter's lock a thousand times
+    per token.
+    """
+
+    def __init__(self) -> None:
+        self._cell = ctypes.create_string_buffer(2)
+
+    def set(self) -> None:
+        self._cell[0] = b"\x01"
+
+    def clear(self) -> None:
+        self._cell[0] = b"\x00"
+
+    def __bool__(self) -> bool:
+        return self._cell[0] != b"\x00"
+
+    def watch(self, handle: llama_cpp.llama_context_p) -> None:
+        strlen = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
+        llama_cpp.llama_set_abort_callback(handle, strlen, ctypes.cast(self._cell, ctypes.c_void_p))
+
+
+class Context:
+    """The cache of one (model, adapters) pair, with the tokens its trunk holds."""
+
+    def __init__(self, weights: Weights, context_tokens: int, threads: int, cancel: CancelFlag) -> None:
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = context_tokens
+        params.n_batch = params.n_ubatch = _BATCH
+        params.n_seq_max = 2
+        params.kv_unified = True
+        params.n_threads = params.n_threads_batch = threads or len(os.sched_getaffinity(0))
+        params.no_perf = True
+        handle = llama_cpp.llama_init_from_model(weights.handle, params)
+        if not handle:
+            raise OutOfMemory(
+                f"A context of {context_tokens} tokens for {weights.path} does not fit into memory.",
+                "Choose a smaller model or set a smaller context.",
+            )
+        self.weights = weights
+        self.tokens = context_tokens
+        self.held: list[int] = []
+        self._handle = handle
+        self._memory = llama_cpp.llama_get_memory(handle)
+        self._batch = llama_cpp.llama_batch_init(_BATCH, 0, 1)
+        self._cancel = cancel
+        self._position = 0
+        cancel.watch(handle)
+
+    def advance_trunk(self, tokens: Sequence[int], adapter: Adapter | None = None) -> int:
+        """Make the trunk hold exactly `tokens`, reading only those it does not hold. Returns how many it held."""
+        self.use(adapter)
+        keep = shared_prefix(self.held, tokens)
+        if keep < len(self.held) and not llama_cpp.llama_memory_seq_rm(self._memory, TRUNK, keep, -1):
+            # Recurrent models cannot step back to the middle of a text.
+            llama_cpp.llama_memory_seq_rm(self._memory, TRUNK, -1, -1)
+            keep = 0
+        self.held = list(tokens[:keep])
+        for start in range(keep, len(tokens), _BATCH):
+            part = tokens[start : start + _BATCH]
+            self._decode(part, start, TRUNK, want_logits=False)
+            self.held += part
+        return keep
+
+    def fork(self, adapter: Adapter | None) -> None:
+        """Start a role's turn behind the trunk."""
+        llama_cpp.llama_memory_seq_cp(self._memory, TRUNK, FORK, -1, -1)
+        self._position = len(self.held)
+        self.use(adapter)
+
+    def drop_fork(self) -> None:
+        llama_cpp.llama_memory_seq_rm(self._memory, FORK, -1, -1)
+
+    def read(self, tokens: Sequence[int]) -> Logits:
+        """Evaluate tokens on the fork. Returns the logits behind the last one, shape (vocabulary,)."""
+        for start in range(0, len(tokens), _BATCH):
+            part = tokens[start : start + _BATCH]
+            self._decode(part, self._position, FORK, want_logits=start + _BATCH >= len(tokens))
+            self._position += len(part)
+        return np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self._handle, -1), (self.weights.vocab_size,))
+
+    @property
+    def room(self) -> int:
+        """Tokens that still fit."""
+        return self.tokens - self._position
+
+    def use(self, adapter: Adapter | None) -> None:
+        """Switch to one adapter, or to none; it acts on everything evaluated from here on."""
+        count = 1 if adapter else 0
+        handles = (llama_cpp.llama_adapter_lora_p_ctypes * count)(*([adapter.handle] if adapter else []))
+        scales = (ctypes.c_float * count)(*[1.0] * count)
+        if llama_cpp.llama_set_adapters_lora(self._handle, handles, count, scales) != 0:
+            raise ModelFailed("llama.cpp refused an adapter.", "Leave --adapter out to go on without it.")
+
+    def _decode(self, tokens: Sequence[int], position: int, sequence: int, want_logits: bool) -> None:
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for i, token in enumerate(tokens):
+            batch.token[i] = token
+            batch.pos[i] = position + i
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = sequence
+            batch.logits[i] = want_logits and i == len(tokens) - 1
+        status = llama_cpp.llama_decode(self._handle, batch)
+        if status == 0:
+            return
+        # A batch that stopped half-way may have left cells behind.
+        llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1)
+        if status == 2 or self._cancel:
+            raise Cancelled
+        if status == 1:
+            raise ContextFull(f"The context of {self.tokens} tokens is full.", "Start a new session.")
+        raise ModelFailed(f"llama.cpp could not evaluate a batch (status {status}).", "Try again.")
+
+
+def shared_prefix(held: Sequence[int], wanted: Sequence[int]) -> int:
+    """How many tokens at the beginning are the same."""
+    for i, (a, b) in enumerate(zip(held, wanted, strict=False)):
+        if a != b:
+            return i
+    return min(len(held), len(wanted))

@@ -1,0 +1,23 @@
+"""How a role's model is to be loaded, as a value that crosses the process boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One role's files and the machine's share of them.
+
+    `context_tokens` 0 takes the model's own training length, bounded by `DEFAULT_CONTEXT`. `threads` 0 takes
+    one per core that this process may use. `gpu_layers` is how many layers to offload; -1 means all.
+    """
+
+    model: str
+    adapter: str | None = None
+    context_tokens: int = 0
+    threads: int = 0
+    gpu_layers: int = 0
+
+
+DEFAULT_CONTEXT = 8192

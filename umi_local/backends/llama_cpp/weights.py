@@ -1,0 +1,141 @@
+"""A GGUF file in memory: its vocabulary, its metadata and its adapters. Runs in the child only."""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+from llguidance import LLTokenizer
+from llguidance.llamacpp import lltokenizer_from_vocab
+
+from umi_local.errors import ModelCorrupt, ModelFailed
+from umi_local.messages import ModelInfo, Segment
+
+_PIECE_BYTES = 4096
+_METADATA_BYTES = 1 << 20
+
+
+class Adapter:
+    """A LoRA adapter of one backbone. `activated` ones act on a role's own tokens only (aLoRA)."""
+
+    def __init__(self, weights: Weights, path: str) -> None:
+        handle = llama_cpp.llama_adapter_lora_init(weights.handle, path.encode())
+        if not handle:
+            raise ModelCorrupt(
+                f"{path} is not an adapter for {Path(weights.path).name}.",
+                "Train or convert it for this backbone, or leave --adapter out.",
+            )
+        self.path = path
+        self.handle = handle
+        self.activated = llama_cpp.llama_adapter_get_alora_n_invocation_tokens(handle) > 0
+
+
+class Weights:
+    """One loaded model file, shared by every role that plays on it."""
+
+    def __init__(self, path: str, gpu_layers: int) -> None:
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers if gpu_layers >= 0 else 1_000_000
+        handle = llama_cpp.llama_model_load_from_file(path.encode(), params)
+        if not handle:
+            raise ModelCorrupt(f"llama.cpp could not load {path}.", "Is it a complete GGUF of a known architecture?")
+        self.path = path
+        self.handle = handle
+        self.vocab = llama_cpp.llama_model_get_vocab(handle)
+        self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
+        self._adapters: dict[str, Adapter] = {}
+        self._buffer = ctypes.create_string_buffer(_PIECE_BYTES)
+        if llama_cpp.llama_model_has_encoder(handle) or not llama_cpp.llama_model_has_decoder(handle):
+            raise ModelCorrupt(f"{path} is not a text generation model.", "Use a decoder-only GGUF.")
+
+    def adapter(self, path: str | None) -> Adapter | None:
+        if path is None:
+            return None
+        if path not in self._adapters:
+            self._adapters[path] = Adapter(self, path)
+        return self._adapters[path]
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        return frozenset(t for t in range(self.vocab_size) if llama_cpp.llama_vocab_is_eog(self.vocab, t))
+
+    @cached_property
+    def constraint_tokenizer(self) -> LLTokenizer:
+        """The vocabulary as llguidance reads it; takes about a second, once."""
+        # llguidance wants one end token first; any other end token ends a turn just as well.
+        eos = llama_cpp.llama_vocab_eos(self.vocab)
+        return lltokenizer_from_vocab(self.vocab, eos_token=[eos, *sorted(self.end_tokens - {eos})])
+
+    def tokenize(self, segments: Sequence[Segment]) -> list[int]:
+        """Token ids of a prompt. Special tokens are parsed in trusted segments only.
+
+        Neighbours of one trust are tokenised as one text, so that the ids do not depend on how the renderer
+        happened to cut it.
+        """
+        tokens = [llama_cpp.llama_vocab_bos(self.vocab)] if llama_cpp.llama_vocab_get_add_bos(self.vocab) else []
+        for segment in merged(segments):
+            tokens += self._encode(segment.text, parse_special=segment.trusted)
+        return tokens
+
+    def count(self, text: str) -> int:
+        return len(self._encode(text, parse_special=False))
+
+    def _encode(self, text: str, parse_special: bool) -> list[int]:
+        raw = text.encode("utf-8", errors="replace")
+        if not raw:
+            return []
+        capacity = len(raw) + 8
+        while True:
+            out = (llama_cpp.llama_token * capacity)()
+            n = llama_cpp.llama_tokenize(self.vocab, raw, len(raw), out, capacity, False, parse_special)
+            if n >= 0:
+                return list(out[:n])
+            capacity = -n
+
+    def piece(self, token: int) -> bytes:
+        """The bytes a token stands for; control tokens have none."""
+        n = llama_cpp.llama_token_to_piece(self.vocab, token, self._buffer, _PIECE_BYTES, 0, False)
+        if n < 0:
+            raise ModelFailed(f"Token {token} of {self.path} is longer than {_PIECE_BYTES} bytes.")
+        return bytes(self._buffer.raw[:n])
+
+    def metadata(self, key: str) -> str:
+        buffer = ctypes.create_string_buffer(_METADATA_BYTES)
+        n = llama_cpp.llama_model_meta_val_str(self.handle, key.encode(), buffer, _METADATA_BYTES)
+        return buffer.value.decode(errors="replace") if n >= 0 else ""
+
+    def info(self, context_tokens: int) -> ModelInfo:
+        return ModelInfo(
+            name=self.metadata("general.name") or Path(self.path).stem,
+            context_tokens=context_tokens,
+            chat_template=self.metadata("tokenizer.chat_template"),
+            end_of_turn=self._token_text(llama_cpp.llama_vocab_eos(self.vocab)),
+            begin_of_text=self._token_text(llama_cpp.llama_vocab_bos(self.vocab)),
+        )
+
+    def _token_text(self, token: int) -> str:
+        if token < 0:
+            return ""
+        text: Any = llama_cpp.llama_vocab_get_text(self.vocab, token)
+        return text.decode(errors="replace") if text else ""
+
+
+def merged(segments: Sequence[Segment]) -> list[Segment]:
+    """The same text with neighbours of one trust joined."""
+    joined: list[Segment] = []
+    for segment in segments:
+        if joined and joined[-1].trusted == segment.trusted:
+            joined[-1] = Segment(joined[-1].text + segment.text, segment.trusted)
+        elif segment.text:
+            joined.append(segment)
+    return joined
+
+
+def utf8_decoder() -> codecs.IncrementalDecoder:
+    """Tokens may end in the middle of a character; this holds the rest back until it is whole."""
+    return codecs.getincrementaldecoder("utf-8")(errors="replace")

@@ -1,0 +1,69 @@
+"""Asking the person at the terminal: on stderr and stdin, so that stdout stays for data."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from typing import Any
+
+from umi_local.cli.plain import visible
+from umi_local.toolbox import ApprovalRequest
+
+
+def interactive() -> bool:
+    """Whether there is a person to ask: both ends of the question are a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask_on_terminal(request: ApprovalRequest) -> bool:
+    """Show all of a request, control characters written out, and wait for a clear yes or no."""
+    sys.stderr.write(f"\n{_described(request)}\n")
+    return confirmed(f"Allow this call of {visible(request.tool)}?")
+
+
+def confirmed(question: str) -> bool:
+    """Ask until it is yes or no; Enter alone and the end of input are no."""
+    _forget_what_was_typed_before()
+    while True:
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        reply = sys.stdin.readline()
+        match reply.strip().lower():
+            case "y" | "yes":
+                return True
+            case "n" | "no" | "":
+                if not reply:
+                    sys.stderr.write("\n")
+                return False
+
+
+def _described(request: ApprovalRequest) -> str:
+    lines = [f"{visible(request.tool)} asks for approval (effect: {request.effect})."]
+    for name, value in request.arguments.items():
+        lines += _labelled(name, value if isinstance(value, str) else _as_json(value))
+    if request.preview:
+        lines += _labelled("preview", request.preview)
+    return "\n".join(lines)
+
+
+def _labelled(name: str, text: str) -> list[str]:
+    """One line if it fits; else a block whose margin sets it apart from our own words."""
+    lines = visible(text).split("\n")
+    if len(lines) == 1:
+        return [f"  {visible(name)}: {lines[0]}"]
+    return [f"  {visible(name)}:", *(f"  | {line}" for line in lines)]
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _forget_what_was_typed_before() -> None:
+    """A key pressed before the question was shown is no answer to it."""
+    try:
+        import termios
+    except ImportError:  # Windows has none
+        return
+    with suppress(OSError, ValueError, termios.error):  # stdin is no terminal, or has no file descriptor
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)

@@ -1,0 +1,148 @@
+"""`umi-local ask`: one question, one answer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from umi_local.cli import choices
+from umi_local.cli.console import StepPrinter
+from umi_local.cli.output import AnswerOutput, JsonOutput, StreamOutput, result_json
+from umi_local.errors import UsageError
+from umi_local.trajectory import StopReason
+
+if TYPE_CHECKING:
+    from umi_local.assemble import Setup
+    from umi_local.messages import Message
+    from umi_local.protocols import Emit
+    from umi_local.sessions import SessionStore
+    from umi_local.toolbox import LocalToolbox
+    from umi_local.trajectory import Trajectory
+
+_PIPE_LIMIT = 8_000_000
+_ENDINGS = {
+    StopReason.GAVE_UP: "The agent gave up.",
+    StopReason.LOOP: "The agent repeated itself and was stopped; the answer is from what it knew.",
+    StopReason.STEP_LIMIT: "The agent used up its steps; the answer is from what it knew. See --max-steps.",
+    StopReason.CANCELLED: "Cancelled.",
+}
+
+
+def ask(
+    query: Annotated[str, typer.Argument(help="The question. Piped text is added to it.")] = "",
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    stream_json: Annotated[bool, typer.Option("--stream-json", help="One JSON event per line on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No steps on stderr.")] = False,
+    workspace: choices.Workspace = Path(),
+    pack: choices.Pack = "",
+    model: choices.Models = None,
+    adapter: choices.Adapters = None,
+    mode: choices.ModeName = "",
+    tools: choices.Tools = None,
+    allow: choices.Allow = None,
+    deny: choices.Deny = None,
+    max_steps: choices.MaxSteps = None,
+    seed: choices.Seed = None,
+    continue_: Annotated[bool, typer.Option("-c", "--continue", help="Go on with the session used last.")] = False,
+    session: Annotated[str, typer.Option("--session", metavar="ID", help="Go on with this session.")] = "",
+) -> None:
+    """\b
+    Examples:
+      umi-local ask "What is 17% of 2,480 plus 36?"
+      cat letter.txt | umi-local ask "Which date is named here?"
+      umi-local ask --allow write_file "Save a list of these files in index.txt"
+
+    Answer one question with the help of tools. The answer goes to standard output, the steps to standard error.
+
+    Exit codes: 0 answered, 1 gave up or stopped without an answer, 2 usage or configuration, 3 model missing,
+    corrupt or failed, 4 out of memory, 5 a needed tool was denied, 130 interrupted.
+    """
+    from umi_local.assemble import check_tool_names, chosen_tools, toolbox_for
+    from umi_local.cli.approve import ask_on_terminal, interactive
+    from umi_local.paths import notes_file
+    from umi_local.sessions import open_store
+    from umi_local.toolbox import Approval
+
+    question = whole_query(query)
+    wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed)
+    chosen = chosen_tools(choices.tool_names(tools))
+    check_tool_names([*(allow or ()), *(deny or ())])
+    approval = Approval(frozenset(allow or ()), frozenset(deny or ()), ask_on_terminal if interactive() else None)
+    toolbox = toolbox_for(chosen, workspace, notes_file(), approval)
+    store = open_store()
+    session_id, history = conversation(store, session, continue_)
+    choices.pull_missing(wanted)
+    session_id = session_id or store.create(wanted.pack_name, workspace.absolute(), wanted.settings.mode)
+    output = JsonOutput() if json_output else StreamOutput() if stream_json else AnswerOutput()
+    listeners = [store.record(session_id), output, None if quiet else StepPrinter()]
+    trajectory, stats = answer(wanted, toolbox, question, history, listeners)
+    output.finish(result_json(trajectory, wanted.pack_name, session_id, stats))
+    if trajectory.stop in _ENDINGS and not quiet:
+        typer.echo(_ENDINGS[trajectory.stop], err=True)
+    raise typer.Exit(exit_code(trajectory))
+
+
+def answer(
+    wanted: Setup,
+    toolbox: LocalToolbox,
+    question: str,
+    history: Sequence[Message],
+    listeners: Sequence[Emit | None],
+) -> tuple[Trajectory, dict[str, Any]]:
+    """One run on llama.cpp, and what it cost."""
+    from umi_local.assemble import agent_for, broadcast, llama_backend
+    from umi_local.stats import Stats
+
+    stats, started = Stats(), time.monotonic()
+    backend = llama_backend(wanted)
+    try:
+        trajectory = agent_for(wanted, backend, toolbox, broadcast(stats, *listeners)).run(question, history)
+    finally:
+        backend.close()
+    return trajectory, stats.to_json(time.monotonic() - started)
+
+
+def whole_query(query: str) -> str:
+    """The argument and what was piped in.
+
+    Raises:
+        UsageError: both are empty, the pipe holds no text, or it holds more than 8 MB.
+    """
+    piped = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read(_PIPE_LIMIT + 1)
+    if len(piped) > _PIPE_LIMIT:
+        raise UsageError("More than 8 MB came in on standard input.", "Put it into a file and ask about that.")
+    try:
+        text = piped.decode("utf-8")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise UsageError("What came in on standard input is not UTF-8 text.", "Pipe text, or name a file in the query.")
+    whole = "\n\n".join(part for part in (query.strip(), text.strip()) if part)
+    if not whole:
+        raise UsageError("There is no question.", 'Try: umi-local ask "What day is it?"')
+    return whole
+
+
+def conversation(store: SessionStore, session: str, latest: bool) -> tuple[str, tuple[Message, ...]]:
+    """The session to go on with and what was said in it; empty for a new one. Unanswered runs are left out."""
+    from umi_local.prompts import messages_of
+
+    if not session and not latest:
+        return "", ()
+    found = store.get(session).id if session else store.latest().id
+    answered = [trajectory for trajectory in store.trajectories(found) if trajectory.answer]
+    return found, tuple(message for trajectory in answered for message in messages_of(trajectory))
+
+
+def exit_code(trajectory: Trajectory) -> int:
+    """0 answered, 1 no answer, 5 a tool was denied, 130 cancelled."""
+    if trajectory.stop is StopReason.CANCELLED:
+        return 130
+    if any(observation.denied for step in trajectory.steps for observation in step.observations):
+        return 5
+    return 0 if trajectory.answer else 1

@@ -1,0 +1,106 @@
+"""The flags that `ask` and `eval` share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from umi_local.assemble import Setup
+    from umi_local.messages import Role
+    from umi_local.settings import Settings
+
+Pack = Annotated[str, typer.Option("--pack", metavar="NAME|FILE", help="The role pack. See: umi-local models list")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="[ROLE=]FILE", help="A GGUF of your own, for one role or for all. Repeatable."),
+]
+Adapters = Annotated[
+    list[str] | None, typer.Option("--adapter", metavar="[ROLE=]FILE", help="A LoRA adapter (GGUF). Repeatable.")
+]
+ModeName = Annotated[str, typer.Option("--mode", metavar="multi|single", help="A team of roles, or one model for all.")]
+Tools = Annotated[str | None, typer.Option("--tools", metavar="A,B", help="Only these. See: umi-local tools list")]
+Allow = Annotated[
+    list[str] | None, typer.Option("--allow", metavar="TOOL", help="Run this tool without asking. Repeatable.")
+]
+Deny = Annotated[list[str] | None, typer.Option("--deny", metavar="TOOL", help="Never run this tool. Repeatable.")]
+MaxSteps = Annotated[int | None, typer.Option("--max-steps", metavar="N", help="Calls before it must answer.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of the sampling.")]
+Workspace = Annotated[Path, typer.Option("--workspace", metavar="DIR", help="The only folder for file tools.")]
+
+
+def resolve(
+    pack: str = "",
+    models: Sequence[str] | None = None,
+    adapters: Sequence[str] | None = None,
+    **flags: Any,
+) -> Setup:
+    """The setup that flags and settings ask for; a flag that is None or empty leaves the setting.
+
+    Raises:
+        UsageError, ConfigError: a flag or setting does not fit.
+    """
+    from umi_local.assemble import setup, user_settings
+
+    settings = changed(user_settings(), {name: value for name, value in flags.items() if value not in (None, "")})
+    return setup(settings, pack, by_role("--model", models), by_role("--adapter", adapters))
+
+
+def changed(settings: Settings, flags: Mapping[str, Any]) -> Settings:
+    from pydantic import ValidationError
+
+    from umi_local.errors import UsageError
+
+    try:
+        return type(settings).model_validate({**settings.model_dump(), **flags})
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = f"--{first['loc'][0]}".replace("_", "-")
+        raise UsageError(f"{flag}: {first['msg'].lower()}.") from None
+
+
+def by_role(flag: str, pairs: Sequence[str] | None) -> dict[Role, Path]:
+    """`ROLE=FILE` words as a mapping; a word without a role names every role.
+
+    Raises:
+        UsageError: an unknown role or a file that is not there.
+    """
+    from umi_local.errors import UsageError
+    from umi_local.messages import Role
+
+    chosen: dict[Role, Path] = {}
+    for pair in pairs or ():
+        name, equals, file = pair.partition("=")
+        known = {role.value: role for role in Role}
+        if not equals or "/" in name:
+            name, file = "", pair
+        if name and name not in known:
+            raise UsageError(f"{flag} {pair}: there is no role {name!r}.", f"The roles are: {', '.join(known)}.")
+        path = Path(file).expanduser()
+        if not path.is_file():
+            raise UsageError(f"{flag} {pair}: there is no file {file}.", "Check the path.")
+        chosen |= {role: path.absolute() for role in ([known[name]] if name else Role)}
+    return chosen
+
+
+def tool_names(text: str | None) -> list[str] | None:
+    """`a,b` as a list; None stays None. An empty text means no tools at all."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def pull_missing(wanted: Setup) -> None:
+    """Fetch the files that a run needs, saying first what and how large."""
+    from umi_local.cli.progress import download_progress
+    from umi_local.pull import pull
+
+    files = wanted.missing()
+    if not files:
+        return
+    size = sum(file.bytes for file in files) / 1e6
+    typer.echo(f"The pack {wanted.pack_name} is not here yet: fetching {size:,.0f} MB, once.", err=True)
+    for file in files:
+        with download_progress() as on_progress:
+            pull(file, on_progress)

@@ -1,0 +1,60 @@
+"""A run as lines on stderr: who had a turn, what was called, what came back."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from umi_local.cli.plain import printable
+from umi_local.events import CallEnded, CallStarted, Event, StepEnded, TextWritten, TurnEnded, Warned
+from umi_local.messages import Role
+from umi_local.trajectory import Next
+
+_WIDTH = 160
+
+
+class StepPrinter:
+    """Prints a line per turn and call. Nothing of a model's or tool's text reaches the terminal as a command."""
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case TurnEnded(role, _, text, usage) if role in (Role.PLANNER, Role.SINGLE):
+                speed = f"{usage.sampled + usage.forced} tokens, {usage.seconds:.1f} s"
+                self._line(role, f"{text}  ({speed})")
+            case CallStarted(_, call):
+                self._line("call", f"{call.name} {json.dumps(dict(call.arguments), ensure_ascii=False)}")
+            case CallEnded(_, call, observation):
+                word = "denied" if observation.denied else "failed" if observation.is_error else "result"
+                self._line(word, observation.content)
+            case Warned(text):
+                self._line("warning", text)
+            case _:
+                pass
+
+    def _line(self, who: str, text: str) -> None:
+        flat = " ".join(printable(text).split())
+        shown = flat if len(flat) <= _WIDTH else f"{flat[: _WIDTH - 1]}…"
+        sys.stderr.write(f"{who:>8}  {shown}\n")
+        sys.stderr.flush()
+
+
+class AnswerStream:
+    """Writes the summarizer's text to a terminal as it comes."""
+
+    def __init__(self) -> None:
+        self.wrote = False
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case TextWritten(Role.SUMMARIZER, text):
+                # The answer proper has no white space around it, which the model may well write.
+                text = text if self.wrote else text.lstrip()
+                if text:
+                    self.wrote = True
+                    sys.stdout.write(printable(text))
+                    sys.stdout.flush()
+            case StepEnded(_, step) if step.decision.next is Next.CONCLUDE and self.wrote:
+                sys.stdout.write("\n")
+                sys.stdout.flush()
+            case _:
+                pass

@@ -1,0 +1,112 @@
+"""The entry point: registers the commands and turns what goes wrong into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from umi_local.cli import eval as eval_command
+from umi_local.cli import models, sessions, tools
+from umi_local.cli.ask import ask
+from umi_local.cli.plain import printable
+from umi_local.errors import UmiError
+
+# rich would cost more time than all the rest of --help, and adds nothing to plain text.
+app = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(short_help="Answer one question.")(ask)
+app.add_typer(models.app, name="models", short_help="Fetch, list and remove models.")
+app.add_typer(tools.app, name="tools", short_help="List the tools, show one, run one.")
+app.add_typer(sessions.app, name="sessions", short_help="List, show, export and remove saved conversations.")
+app.add_typer(eval_command.app, name="eval", short_help="Score a pack on tasks.")
+
+
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    from umi_local import __version__
+
+    try:
+        backend = version("llama-cpp-python")
+    except PackageNotFoundError:
+        backend = "not installed"
+    typer.echo(f"umi-local {__version__}\nllama-cpp-python {backend}")
+    raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the versions and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    """\b
+    Examples:
+      umi-local models pull
+      umi-local ask "How many days are there until 1 May?"
+      umi-local tools list
+
+    An agent that runs on this machine alone: a planner, a caller and a summarizer on one small model.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with the code that its result has (see `umi_local.errors`)."""
+    given, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
+    _write_any_text()
+    try:
+        code = _code_of(given, debug)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        _discard_output()
+        code = 1
+    sys.exit(code)
+
+
+def _code_of(arguments: Sequence[str], debug: bool) -> int:
+    try:
+        app(list(arguments), prog_name="umi-local")
+    except UmiError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0
+
+
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Whoever wants the traceback of the last command appends --debug to it, after whatever subcommand it was."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    kept = [argument for argument in own if argument != "--debug"]
+    return [*kept, *arguments[len(own) :]], len(kept) < len(own)
+
+
+def _write_any_text() -> None:
+    """A console that is not UTF-8 shows a character it does not have as an escape; it must not end the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """The reader is gone; without this the interpreter would try, and complain, once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

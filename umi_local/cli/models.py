@@ -1,0 +1,282 @@
+"""`umi-local models`: the packs there are, and their files on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from umi_local.manifest import PackFile, RolePack, Source
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="""\b
+    Examples:
+      umi-local models list
+      umi-local models pull smollm2-135m
+      umi-local models verify
+
+    A pack says which model file and adapter plays each role. Its files are fetched once, checked by their
+    sha256, and used from this machine alone.
+    """,
+)
+
+
+def _names(incomplete: str) -> list[str]:
+    from umi_local.packs import pack_names
+
+    return [name for name in pack_names() if name.startswith(incomplete)]
+
+
+_PACK = typer.Argument(
+    metavar="NAME|FILE", show_default=False, autocompletion=_names, help="A pack's name, or a manifest of your own."
+)
+PackArgument = Annotated[str, _PACK]
+OptionalPack = Annotated[str, _PACK]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list", short_help="List the packs and say which are here.")
+def list_packs(as_json: JsonOption = False) -> None:
+    """\b
+    Examples:
+      umi-local models list
+      umi-local models list --json
+
+    List the packs: name (* is the default), size, how much of it is here, description.
+    """
+    from umi_local.cli import plain
+
+    default = _default()
+    rows: list[dict[str, Any]] = [
+        {
+            "name": pack.name,
+            "default": pack.name == default,
+            "bytes": sum(file.bytes for file in pack.files.values()),
+            "state": _state(pack.files.values()),
+            "description": pack.description,
+        }
+        for pack in _all_packs()
+    ]
+    if as_json:
+        typer.echo(plain.as_json(rows))
+        return
+    width = max((len(row["name"]) for row in rows), default=0)
+    for row in rows:
+        mark = "*" if row["default"] else " "
+        line = f"{row['name']:<{width}} {mark} {_size(row['bytes']):>8}  {row['state']:<12}  {row['description']}"
+        typer.echo(plain.printable(line))
+
+
+@app.command(short_help="Fetch a pack's files.")
+def pull(name: OptionalPack = "") -> None:
+    """\b
+    Examples:
+      umi-local models pull
+      umi-local models pull smollm2-135m
+
+    Fetch the files of a pack (none named: the default one) and print where they lie. A pull that breaks off goes
+    on from there when it is run again.
+    """
+    from umi_local.cli.progress import download_progress
+    from umi_local.packs import load_pack
+    from umi_local.pull import pull as pull_file
+
+    for file in _files(load_pack(name or _default())):
+        with download_progress() as on_progress:
+            path = pull_file(file, on_progress)
+        typer.echo(path)
+
+
+@app.command(short_help="Check a pack's files against their sha256.")
+def verify(name: OptionalPack = "") -> None:
+    """\b
+    Examples:
+      umi-local models verify
+      umi-local models verify smollm2-135m
+
+    Read the files of a pack (none named: all that are here) and check that they are what the manifest promises.
+    """
+    from umi_local.cli.progress import download_progress
+    from umi_local.packs import load_pack
+    from umi_local.pull import FileState, missing, path_of
+    from umi_local.pull import verify as verify_file
+
+    files = _files(load_pack(name)) if name else tuple(f for f in _files(*_all_packs()) if not missing(f))
+    bad: list[PackFile] = []
+    for file in files:
+        with download_progress() as on_progress:
+            state = verify_file(file, on_progress)
+        typer.echo(f"{state:<8}  {path_of(file)}")
+        if state is not FileState.VERIFIED:
+            bad.append(file)
+    if not files:
+        typer.echo("No model is here yet. Fetch one: umi-local models pull", err=True)
+    if bad:
+        raise _bad_files(bad)
+
+
+@app.command(short_help="Print what a pack is made of.")
+def show(name: PackArgument, as_json: JsonOption = False) -> None:
+    """\b
+    Examples:
+      umi-local models show qwen2.5-coder-0.5b
+      umi-local models show qwen2.5-coder-0.5b --json
+
+    Print a pack: its roles, and of each file the size, licence, sha256, sources and place.
+    """
+    from umi_local.cli import plain
+    from umi_local.packs import load_pack
+
+    pack = load_pack(name)
+    if as_json:
+        typer.echo(plain.as_json(_as_data(pack)))
+    else:
+        typer.echo(plain.printable("\n".join(_described(pack))))
+
+
+@app.command("rm", short_help="Remove a pack's files.")
+def remove(
+    name: PackArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove also what other packs here use.")] = False,
+) -> None:
+    """\b
+    Examples:
+      umi-local models rm smollm2-135m
+      umi-local models rm --yes smollm2-135m
+
+    Remove the files of a pack, after asking, and what a broken-off pull left of them. Files that another pack
+    here needs stay.
+    """
+    from umi_local.packs import load_pack
+    from umi_local.pull import path_of
+    from umi_local.pull import remove as remove_file
+
+    pack = load_pack(name)
+    users = {} if force else _other_users(pack)
+    doomed = [file for file in _files(pack) if not file.shipped and path_of(file).parent.exists()]
+    for file in doomed:
+        if file.sha256 in users:
+            typer.echo(f"Kept {file.filename}: {users[file.sha256]} uses it (--force removes it).", err=True)
+    doomed = [file for file in doomed if file.sha256 not in users]
+    if not doomed:
+        typer.echo("There is nothing to remove.", err=True)
+        return
+    _confirm(doomed, yes)
+    for file in doomed:
+        remove_file(file)
+        typer.echo(f"Removed {file.filename}.", err=True)
+
+
+def _default() -> str:
+    from umi_local.packs import DEFAULT_PACK
+    from umi_local.paths import config_dir
+    from umi_local.settings import load_settings
+
+    return load_settings(config_dir() / "config.toml").pack or DEFAULT_PACK
+
+
+def _all_packs() -> list[RolePack]:
+    """Every pack that can be read; of the others the reason goes to stderr, for one must not hide the rest."""
+    from umi_local.cli.plain import printable
+    from umi_local.errors import ConfigError
+    from umi_local.packs import load_pack, pack_names
+
+    packs = []
+    for name in pack_names():
+        try:
+            packs.append(load_pack(name))
+        except ConfigError as error:
+            typer.echo(f"warning: {printable(str(error))}", err=True)
+    return packs
+
+
+def _files(*packs: RolePack) -> tuple[PackFile, ...]:
+    return tuple({file.sha256: file for pack in packs for file in pack.files.values()}.values())
+
+
+def _other_users(pack: RolePack) -> dict[str, str]:
+    """By sha256, another pack whose files are all here and that uses it."""
+    from umi_local.pull import missing
+
+    others = [other for other in _all_packs() if other.name != pack.name]
+    whole = [other for other in others if not any(map(missing, other.files.values()))]
+    return {file.sha256: other.name for other in whole for file in other.files.values()}
+
+
+def _confirm(files: list[PackFile], yes: bool) -> None:
+    from umi_local.cli.approve import confirmed, interactive
+    from umi_local.errors import UsageError
+    from umi_local.pull import path_of
+
+    if yes:
+        return
+    if not interactive():
+        raise UsageError("Nobody can be asked here whether to remove this.", "Run again with --yes.")
+    for file in files:
+        typer.echo(f"{_size(file.bytes):>8}  {path_of(file)}", err=True)
+    if not confirmed("Remove this?"):
+        raise typer.Exit(1)
+
+
+def _bad_files(bad: list[PackFile]) -> Exception:
+    from umi_local.errors import ModelCorrupt, ModelMissing
+    from umi_local.pull import missing
+
+    names = ", ".join(file.filename for file in bad)
+    again = f"Run: umi-local models pull {bad[0].pack}"
+    if all(map(missing, bad)):
+        return ModelMissing(f"Not here: {names}.", again)
+    return ModelCorrupt(f"Not what the manifest promises: {names}.", again)
+
+
+def _state(files: Iterable[PackFile]) -> str:
+    from umi_local.pull import bytes_to_fetch, missing
+
+    files = tuple(files)
+    if not any(map(missing, files)):
+        return "here"
+    percent = 100 - 100 * sum(map(bytes_to_fetch, files)) // sum(file.bytes for file in files)
+    return f"{percent} % here" if percent else "not here"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"
+
+
+def _as_data(pack: RolePack) -> dict[str, Any]:
+    from umi_local.pull import path_of
+
+    data = pack.model_dump(mode="json", exclude_none=True)
+    for name, file in pack.files.items():
+        data["files"][name] |= {"path": str(path_of(file)), "state": _state([file])}
+    return data
+
+
+def _described(pack: RolePack) -> list[str]:
+    from umi_local.pull import path_of
+
+    lines = [f"{pack.name}: {pack.description}", f"licence  {pack.licence}"]
+    lines.append(f"prompts  style {pack.style}, markup {pack.markup}, context {pack.context:,} tokens")
+    for role, entry in pack.roles:
+        if entry is not None:
+            lines.append(f"{role:<10} {entry.model}" + (f" with adapter {entry.adapter}" if entry.adapter else ""))
+    for name, file in pack.files.items():
+        lines += ["", f"{name}  {file.filename} ({file.kind}, {file.bytes:,} bytes, {file.licence}, {_state([file])})"]
+        lines += [f"  sha256  {file.sha256}", f"  place   {path_of(file)}"]
+        lines += [f"  source  {_source(source)}" for source in file.sources]
+    return lines
+
+
+def _source(source: Source) -> str:
+    match source.type:
+        case "huggingface":
+            return f"Hugging Face {source.repo} at {source.revision}, {source.path}"
+        case "pypi":
+            return "PyPI " + ", ".join(f"{wheel.name}=={wheel.version}" for wheel in source.wheels)
+        case _:
+            return f"beside the manifest, {source.path}"

@@ -1,0 +1,164 @@
+"""`umi-local sessions`: what was asked and answered before."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from umi_local.sessions import Session
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="""\b
+    Examples:
+      umi-local sessions list --search invoice
+      umi-local sessions show 20261123-18
+      umi-local sessions export 20261123-18 --out talk.md
+
+    Conversations are saved on this machine alone. An ID may be cut short as long as it is the only one that
+    begins so.
+    """,
+)
+
+
+class Form(StrEnum):
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", show_default=False, help="A session's id or its beginning.")]
+
+
+@app.command("list", short_help="List sessions, last used first.")
+def list_sessions(
+    search: Annotated[str, typer.Option(metavar="TEXT", help="Only where a question or an answer has it.")] = "",
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """\b
+    Examples:
+      umi-local sessions list
+      umi-local sessions list --search invoice --json
+
+    List sessions, last used first: id, when it was used (local time), number of questions, how the last one
+    ended, first question.
+    """
+    from umi_local.cli import plain
+    from umi_local.sessions import open_store
+
+    found = open_store().list(limit=limit, search=search)
+    if as_json:
+        typer.echo(plain.as_json([session.to_json() for session in found]))
+        return
+    if not found:
+        typer.echo("No session matches." if search else "There is no session yet.", err=True)
+    for session in found:
+        typer.echo(_line(session))
+
+
+@app.command(short_help="Print a session.")
+def show(session_id: IdArgument, as_json: JsonOption = False) -> None:
+    """\b
+    Examples:
+      umi-local sessions show 20261123-18
+
+    Print a session: each question, the steps taken for it, the answer.
+    """
+    typer.echo(_exported(session_id, Form.JSON if as_json else Form.MARKDOWN), nl=False)
+
+
+@app.command(short_help="Write a session to a file.")
+def export(
+    session_id: IdArgument,
+    form: Annotated[Form, typer.Option("--format", help="For a reader or for a program.")] = Form.MARKDOWN,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to; default: standard output.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
+) -> None:
+    """\b
+    Examples:
+      umi-local sessions export 20261123-18 --out talk.md
+      umi-local sessions export 20261123-18 --format json > talk.json
+
+    Write a session, with every step, as Markdown or JSON.
+    """
+    text = _exported(session_id, form)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        _write(out, text, force)
+
+
+@app.command("rm", short_help="Remove sessions for good.")
+def remove(
+    session_ids: Annotated[list[str], typer.Argument(metavar="ID...", show_default=False, help="Which sessions.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """\b
+    Examples:
+      umi-local sessions rm 20261123-18
+      umi-local sessions rm --yes 20261123-18 20261124-09
+
+    Remove sessions for good, after asking.
+    """
+    from umi_local.cli.approve import confirmed, interactive
+    from umi_local.errors import UsageError
+    from umi_local.sessions import open_store
+
+    store = open_store()
+    doomed = {session.id: session for session in map(store.get, session_ids)}
+    if not yes:
+        if not interactive():
+            raise UsageError("Nobody can be asked here whether to remove this.", "Run again with --yes.")
+        typer.echo("\n".join(map(_line, doomed.values())), err=True)
+        if not confirmed(f"Remove {'this session' if len(doomed) == 1 else f'these {len(doomed)} sessions'}?"):
+            raise typer.Exit(1)
+    for session_id in doomed:
+        store.remove(session_id)
+        typer.echo(f"Removed {session_id}.", err=True)
+
+
+def _exported(session_id: str, form: Form) -> str:
+    """The export, harmless to a terminal: JSON keeps every character as an escape, Markdown does without."""
+    from umi_local.cli.plain import escaped, printable
+    from umi_local.sessions import open_store
+
+    text = open_store().export(session_id, form.value)
+    return escaped(text) if form is Form.JSON else printable(text)
+
+
+def _line(session: Session) -> str:
+    from umi_local.cli.plain import printable
+
+    title = " ".join(printable(session.title).split())
+    used = session.used.astimezone().strftime("%Y-%m-%d %H:%M")
+    line = f"{session.id}  {used}  {session.runs:>3}  {session.state:<12}  {title}"
+    return line[: shutil.get_terminal_size().columns] if sys.stdout.isatty() else line
+
+
+def _write(out: Path, text: str, force: bool) -> None:
+    """Write the file whole or not at all.
+
+    Raises:
+        UsageError: it is there already, and `force` is not given.
+        StorageError: it cannot be written.
+    """
+    from umi_local.errors import StorageError, UsageError
+
+    if out.exists() and not force:
+        raise UsageError(f"{out} is there already.", "Overwrite it with --force, or give another --out.")
+    try:
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
+            part = Path(folder) / "part"
+            part.write_text(text, encoding="utf-8")
+            part.replace(out)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be written: {error.strerror}.", "Give another --out.") from error

@@ -1,0 +1,146 @@
+"""Everyday tasks: whole runs with real tools, scored by what was called and what the answer contains."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from umi_local.errors import UmiError, UsageError
+from umi_local.trajectory import Trajectory
+
+# How a run of one query is made: with a workspace and a notes file of its own.
+Run = Callable[[str], Trajectory]
+
+_TODAY = {"weekday": ("%A",), "year": ("%Y",), "month": ("%B", "%Y-%m"), "date": ("%Y-%m-%d", "%-d %B", "%B %-d")}
+
+
+class Task(BaseModel):
+    """One line of a task file. `tools` is what a right run calls at least; empty: it must call none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    query: str
+    tools: tuple[str, ...]
+    answer_any: tuple[str, ...] = ()
+    answer_all: tuple[str, ...] = ()
+    answer_today: Literal["weekday", "year", "month", "date"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How one task went. `called` has every tool called, in order; `seconds` is wall time."""
+
+    task: Task
+    called: tuple[str, ...]
+    tools_right: bool
+    answer: str
+    answer_right: bool
+    stop: str
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        return self.tools_right and self.answer_right
+
+
+def read_tasks(path: Path) -> list[Task]:
+    """The tasks of a file, one JSON object per line.
+
+    Raises:
+        UsageError: the file is missing or a line is not a task; the sentence names the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The task file {path} cannot be read: {error}.") from None
+    tasks = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            tasks.append(Task.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the line"
+            raise UsageError(f"Line {number} of {path} is not a task: {where}: {first['msg'].lower()}.") from None
+    return tasks
+
+
+def run_tasks(tasks: Sequence[Task], run: Run, clock: Callable[[], float]) -> Iterator[Score]:
+    """Run and score each task. A run that fails with a UmiError scores as failed, with the sentence as its stop."""
+    for task in tasks:
+        started = clock()
+        try:
+            trajectory = run(task.query)
+        except UmiError as error:
+            yield Score(task, (), False, "", False, str(error), clock() - started)
+            continue
+        yield score(task, trajectory, clock() - started, datetime.now())
+
+
+def score(task: Task, trajectory: Trajectory, seconds: float, today: datetime) -> Score:
+    called = tuple(call.name for step in trajectory.steps for call in step.calls)
+    tools_right = set(task.tools) <= set(called) if task.tools else not called
+    answer_right = _contains(task, trajectory.answer, today)
+    stop = trajectory.stop.value if trajectory.stop else ""
+    return Score(task, called, tools_right, trajectory.answer, answer_right, stop, seconds)
+
+
+def _contains(task: Task, answer: str, today: datetime) -> bool:
+    said = _plain(answer)
+    any_of = list(task.answer_any)
+    if task.answer_today:
+        any_of += [today.strftime(form) for form in _TODAY[task.answer_today]]
+    one = not any_of or any(_plain(part) in said for part in any_of)
+    return bool(said) and one and all(_plain(part) in said for part in task.answer_all)
+
+
+def _plain(text: str) -> str:
+    """Case and thousands commas do not matter."""
+    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text.casefold())
+
+
+def report(scores: Sequence[Score], **provenance: object) -> dict[str, object]:
+    """The JSON report; `provenance` says what was run (pack, mode, seed, versions)."""
+    return {
+        "schema_version": 1,
+        "suite": "tasks",
+        **provenance,
+        "n": len(scores),
+        "passed": sum(s.passed for s in scores),
+        "tasks": [
+            {
+                "id": s.task.id,
+                "query": s.task.query,
+                "passed": s.passed,
+                "tools": list(s.task.tools),
+                "called": list(s.called),
+                "tools_right": s.tools_right,
+                "answer": s.answer,
+                "answer_right": s.answer_right,
+                "stop": s.stop,
+                "seconds": round(s.seconds, 2),
+            }
+            for s in scores
+        ],
+    }
+
+
+def dump(report: dict[str, object], path: Path) -> None:
+    """Write a report.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"The report cannot be written to {path}: {error.strerror}.") from None

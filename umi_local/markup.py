@@ -1,0 +1,151 @@
+"""Chat markup: how a model's own template frames a system text and turns.
+
+Known families are a pair of strings around each turn, with any speaker's name. Others go through the file's
+own Jinja template, in a sandbox, with the turns mapped to user and assistant in strict alternation.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Protocol
+
+from umi_local.errors import ConfigError
+from umi_local.messages import ModelInfo, Prompt, Segment, Speaker
+
+Turns = Sequence[tuple[Speaker, str]]
+
+_TEMPLATE_LIMIT = 64_000
+
+
+class Markup(Protocol):
+    def prompt(self, system: Sequence[Segment], turns: Turns, speaker: Speaker) -> Prompt:
+        """The conversation as trunk, and the opening of `speaker`'s turn as suffix."""
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyMarkup:
+    """A known family: `open`, a speaker's name in it, the text, `close`."""
+
+    open: str
+    close: str
+    names: Mapping[str, str]
+
+    def prompt(self, system: Sequence[Segment], turns: Turns, speaker: Speaker) -> Prompt:
+        trunk = [self._opening("system"), *system, Segment(self.close, True)]
+        for who, text in turns:
+            trunk += [self._opening(who), Segment(text, False), Segment(self.close, True)]
+        return Prompt(tuple(trunk), (self._opening(speaker),))
+
+    def _opening(self, speaker: str) -> Segment:
+        return Segment(self.open.format(speaker=self.names[speaker]), True)
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateMarkup:
+    """A model's own Jinja template. It sees placeholders; the contents are put in afterwards as segments.
+
+    A template can so neither read nor change what is said, and what is said can forge no markup.
+    """
+
+    template: str
+    cues: Mapping[str, str]
+    special: Mapping[str, str]
+
+    def prompt(self, system: Sequence[Segment], turns: Turns, speaker: Speaker) -> Prompt:
+        contents: list[tuple[Segment, ...]] = []
+        chat: list[tuple[str, list[int]]] = []
+
+        def say(role: str, *segments: Segment) -> None:
+            contents.append(segments)
+            if not chat or chat[-1][0] != role:
+                chat.append((role, []))
+            chat[-1][1].append(len(contents) - 1)
+
+        say("user", *system)
+        for who, text in turns:
+            if who in (Speaker.USER, Speaker.OBSERVATION):
+                say("user", Segment(text, False))
+            else:
+                say("user", Segment(self.cues[who], True))
+                say("assistant", Segment(text, False))
+        before = self._render(chat, opened=False)
+        say("user", Segment(self.cues[speaker], True))
+        after = self._render(chat, opened=True)
+        shared = _shared_prefix(before, after)
+        return Prompt(_fill(shared, contents), _fill(after[len(shared) :], contents))
+
+    def _render(self, chat: Sequence[tuple[str, Sequence[int]]], opened: bool) -> str:
+        import jinja2
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        def refuse(message: str) -> None:
+            raise jinja2.TemplateError(message)
+
+        extensions = ["jinja2.ext.loopcontrols"]
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
+        environment.globals["raise_exception"] = refuse
+        messages = [{"role": role, "content": "\n".join(map(_placeholder, ids))} for role, ids in chat]
+        try:
+            return environment.from_string(self.template).render(
+                messages=messages, add_generation_prompt=opened, tools=None, **self.special
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError, RecursionError) as error:
+            raise ConfigError(
+                f"The model's chat template cannot be rendered: {error}.",
+                "Name its markup with `markup` in a pack manifest.",
+            ) from None
+
+
+def markup_for(name: str, info: ModelInfo, names: Mapping[str, str], cues: Mapping[str, str]) -> Markup:
+    """The markup that a manifest names, or with `auto` the one that the model's template shows.
+
+    Raises:
+        ConfigError: an unknown name, or a template that is missing or too long.
+    """
+    families = _families()
+    if name != "auto" and name not in families:
+        raise ConfigError(f"There is no markup {name!r}.", f"Known: auto, {', '.join(families)}.")
+    for family, data in families.items():
+        if family == name or (name == "auto" and data["recognise"] in info.chat_template):
+            return FamilyMarkup(data["open"], data["close"], names)
+    if not info.chat_template:
+        raise ConfigError(f"{info.name} has no chat template.", "Name its markup with `markup` in a pack manifest.")
+    if len(info.chat_template) > _TEMPLATE_LIMIT or _OPEN in info.chat_template:
+        raise ConfigError(f"The chat template of {info.name} is not a plausible one.", "Name its markup in a manifest.")
+    special = {"bos_token": "", "eos_token": info.end_of_turn}
+    return TemplateMarkup(info.chat_template, cues, special)
+
+
+@cache
+def _families() -> dict[str, Any]:
+    return tomllib.loads(files("umi_local.styles").joinpath("markup.toml").read_text(encoding="utf-8"))
+
+
+# Private-use characters: no template touches them, and a content's own cannot be mistaken for ours because
+# contents are never part of the rendered text.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+
+
+def _placeholder(index: int) -> str:
+    return f"{_OPEN}{index}{_CLOSE}"
+
+
+def _fill(rendered: str, contents: Sequence[tuple[Segment, ...]]) -> tuple[Segment, ...]:
+    segments: list[Segment] = []
+    head, *rest = rendered.split(_OPEN)
+    segments.append(Segment(head, True))
+    for piece in rest:
+        index, text = piece.split(_CLOSE, 1)
+        segments += [*contents[int(index)], Segment(text, True)]
+    return tuple(s for s in segments if s.text)
+
+
+def _shared_prefix(one: str, other: str) -> str:
+    """The text both begin with, not cut inside a placeholder."""
+    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    shared = one[:length]
+    return shared[: shared.rfind(_OPEN)] if shared.rfind(_OPEN) > shared.rfind(_CLOSE) else shared

@@ -1,0 +1,31 @@
+"""Model files on this machine: what is there, what is missing, how to get it, and whether it is the right one."""
+
+from umi_local.pull.download import pull
+from umi_local.pull.progress import OnProgress, Progress, Stage
+from umi_local.pull.store import (
+    FileState,
+    Located,
+    bytes_to_fetch,
+    ensure_verified,
+    locate,
+    missing,
+    path_of,
+    remove,
+    verify,
+)
+
+__all__ = [
+    "FileState",
+    "Located",
+    "OnProgress",
+    "Progress",
+    "Stage",
+    "bytes_to_fetch",
+    "ensure_verified",
+    "locate",
+    "missing",
+    "path_of",
+    "pull",
+    "remove",
+    "verify",
+]

@@ -1,0 +1,205 @@
+"""The model files on this machine: where each lies, whether it is there, and whether it is the one that was promised.
+
+A file lies in a folder named by its hash, so two packs share it or keep apart files of one name. Beside it are its
+`.part` while it is fetched and a record of its last good check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from umi_local.errors import ModelCorrupt, ModelMissing, StorageError, UsageError
+from umi_local.manifest import PackFile, RolePack
+from umi_local.messages import Role
+from umi_local.paths import cannot_write, models_dir, private_dir
+from umi_local.pull.progress import OnProgress, Progress, Stage, silent
+
+_CHUNK = 1 << 20
+_LOCK_POLL_SECONDS = 0.5
+
+
+class FileState(StrEnum):
+    VERIFIED = "verified"
+    MISSING = "missing"
+    CORRUPT = "corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The verified files that play a role."""
+
+    model: Path
+    adapter: Path | None
+
+
+def path_of(file: PackFile) -> Path:
+    """Where `file` lies or will lie. One that came with its manifest is used in place."""
+    return file.shipped or models_dir() / file.sha256[:16] / file.filename
+
+
+def part_of(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def missing(file: PackFile) -> bool:
+    """Whether it must be pulled first. Whether what is there is right is for `ensure_verified` to say."""
+    return not path_of(file).is_file()
+
+
+def bytes_to_fetch(file: PackFile) -> int:
+    """Bytes that a pull would still fetch: none, or what a broken-off pull has left to do."""
+    if not missing(file):
+        return 0
+    part = part_of(path_of(file))
+    return max(0, file.bytes - (part.stat().st_size if part.is_file() else 0))
+
+
+def locate(pack: RolePack, role: Role, on_progress: OnProgress = silent) -> Located:
+    """The files that play `role`, each verified. Raises what `ensure_verified` does."""
+    adapter = pack.adapter(role)
+    return Located(
+        ensure_verified(pack.model(role), on_progress),
+        ensure_verified(adapter, on_progress) if adapter else None,
+    )
+
+
+def ensure_verified(file: PackFile, on_progress: OnProgress = silent) -> Path:
+    """The path of a file that may be loaded. Costs nothing while the file is unchanged since its last good check.
+
+    Raises:
+        ModelMissing: it is not there.
+        ModelCorrupt: it is not the file that the manifest promises.
+    """
+    path = path_of(file)
+    if is_recorded(path, file) or verify(file, on_progress) is FileState.VERIFIED:
+        return path
+    again = f"umi-local models pull {file.pack}".rstrip()
+    if not path.is_file():
+        raise ModelMissing(f"The model file {file.filename} ({file.bytes:,} bytes) is not there.", f"Run: {again}")
+    problem = f"{path} is not the file that its pack promises (its size or sha256 differs), so it is not loaded."
+    raise ModelCorrupt(problem, "Restore it." if file.shipped else f"Run: {again}")
+
+
+def verify(file: PackFile, on_progress: OnProgress = silent) -> FileState:
+    """Read the whole file and compare; a good result is recorded.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    path = path_of(file)
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return FileState.MISSING
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    if status.st_size != file.bytes or sha256_of(path, on_progress) != file.sha256:
+        with suppress(OSError):
+            _record_of(path).unlink(missing_ok=True)
+        return FileState.CORRUPT
+    record(path, file, status)
+    return FileState.VERIFIED
+
+
+def sha256_of(path: Path, on_progress: OnProgress = silent) -> str:
+    """The file's sha256 in hexadecimal.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    digest, buffer, done = hashlib.sha256(), memoryview(bytearray(_CHUNK)), 0
+    try:
+        with path.open("rb", buffering=0) as handle:
+            total = os.fstat(handle.fileno()).st_size
+            while count := handle.readinto(buffer):
+                digest.update(buffer[:count])
+                done += count
+                on_progress(Progress(path.name.removesuffix(".part"), Stage.CHECKING, done, total))
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    return digest.hexdigest()
+
+
+def _cannot_read(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.")
+
+
+def record(path: Path, file: PackFile, status: os.stat_result) -> None:
+    """Remember that the file was good when its `status` was this. A failure to write only costs another check."""
+    if file.shipped:
+        return  # site-packages is not ours to write to
+    draft = _record_of(path).with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        draft.write_text(json.dumps(_entry(file, status)), encoding="utf-8")
+        draft.replace(_record_of(path))
+
+
+def _record_of(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def is_recorded(path: Path, file: PackFile) -> bool:
+    """Whether the file at `path` is unchanged, by size and time, since a check found it to be `file`."""
+    try:
+        entry = json.loads(_record_of(path).read_text(encoding="utf-8"))
+        status = path.stat()
+    except (OSError, ValueError):
+        return False
+    return status.st_size == file.bytes and bool(entry == _entry(file, status))
+
+
+def _entry(file: PackFile, status: os.stat_result) -> dict[str, int | str]:
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": file.sha256}
+
+
+def remove(file: PackFile) -> None:
+    """Delete a pulled file, its record and what a broken-off pull left. A shipped file stays.
+
+    Raises:
+        UsageError: it is being pulled at this moment.
+        StorageError: it cannot be deleted.
+    """
+
+    def busy() -> None:
+        raise UsageError(f"{file.filename} is being pulled by another umi-local.", "Stop that one first.")
+
+    if file.shipped:
+        return
+    folder = path_of(file).parent
+    with locked(file, busy):
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+
+
+@contextmanager
+def locked(file: PackFile, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the one lock of `file` on this machine; `waiting` is called every half second while another has it."""
+    from filelock import FileLock, Timeout
+
+    # Apart from the file's folder, so that the folder can be deleted while the lock is held.
+    path = private_dir(models_dir() / ".locks") / f"{file.sha256[:16]}.lock"
+    lock = FileLock(path)
+    while True:
+        try:
+            lock.acquire(timeout=_LOCK_POLL_SECONDS)
+            break
+        except Timeout:
+            waiting()
+        except OSError as error:
+            raise cannot_write(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,61 @@
+"""What a user may set once: `config.toml` in the configuration folder. Flags go before it."""
+
+from __future__ import annotations
+
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from umi_local.errors import ConfigError
+
+
+class Mode(StrEnum):
+    """Who answers: a team of three roles, or one model that does all (the paper's baseline)."""
+
+    MULTI = "multi"
+    SINGLE = "single"
+
+
+class Settings(BaseModel):
+    """All settings with their defaults.
+
+    `context` is in tokens and 0 means the pack's; `threads` 0 means one per core; `gpu_layers` is how many layers
+    are offloaded; `temperature` 0 always takes the likeliest token.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pack: str = ""
+    mode: Mode = Mode.MULTI
+    max_steps: Annotated[int, Field(ge=1, le=100)] = 8
+    max_calls: Annotated[int, Field(ge=1, le=16)] = 1
+    observation_tokens: Annotated[int, Field(ge=64)] = 800
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
+    seed: Annotated[int, Field(ge=0)] = 0
+    context: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=512)] = 0
+    gpu_layers: int = 0
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings of a file; the defaults where there is none.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or has a key or value that does not fit.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", "Correct the file or move it away.") from None
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        known = ", ".join(Settings.model_fields)
+        raise ConfigError(f"{path}: {key}: {first['msg'].lower()}.", f"The settings are: {known}.") from None

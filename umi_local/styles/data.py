@@ -1,0 +1,102 @@
+"""The styles' data files as validated values."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from umi_local.messages import Observation, ToolCall
+from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChatStyle(_Data):
+    """Roles as speakers in a model's chat markup."""
+
+    system: str
+    tools_heading: str
+    tool_line: str
+    context_heading: str
+    speakers: Mapping[str, str]
+    cues: Mapping[str, str]
+    grammars: Mapping[str, str]
+
+
+class FlatRole(_Data):
+    """One role's part of a flat prompt: `lines` follow the history, `marker` opens the role's text."""
+
+    documents: bool
+    history_line: str = ""
+    lines: tuple[str, ...]
+    marker: str
+
+
+class FlatStyle(_Data):
+    """The paper's flat prompts. `markers` open a turn of the history, by speaker."""
+
+    documents_line: str
+    history_line: str
+    markers: Mapping[str, str]
+    roles: Mapping[str, FlatRole]
+    grammars: Mapping[str, str]
+
+
+class ExampleStep(_Data):
+    thought: str
+    tool: str
+    arguments: dict[str, Any]
+    observation: str
+    is_error: bool = False
+
+
+class Example(_Data):
+    """A worked run that is shown before the conversation. It is shown only if all its tools are listed."""
+
+    query: str
+    steps: tuple[ExampleStep, ...] = ()
+    final_thought: str
+    answer: str
+
+    @property
+    def tools(self) -> frozenset[str]:
+        return frozenset(step.tool for step in self.steps)
+
+    @cached_property
+    def trajectory(self) -> Trajectory:
+        called = [
+            Step(
+                Decision(step.thought, Next.CALL),
+                (ToolCall(step.tool, step.arguments),),
+                (Observation(step.observation, step.is_error),),
+            )
+            for step in self.steps
+        ]
+        last = Step(Decision(self.final_thought, Next.CONCLUDE))
+        return Trajectory(self.query, steps=(*called, last)).ended(StopReason.ANSWERED, self.answer)
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(files("umi_local.styles").joinpath(name).read_text(encoding="utf-8"))
+
+
+@cache
+def chat_style() -> ChatStyle:
+    return ChatStyle.model_validate(_read("chat.toml"))
+
+
+@cache
+def flat_style() -> FlatStyle:
+    return FlatStyle.model_validate(_read("alpha-umi.toml"))
+
+
+@cache
+def worked_examples() -> tuple[Example, ...]:
+    return TypeAdapter(tuple[Example, ...]).validate_python(tuple(_read("examples.toml")["example"]))

@@ -1,0 +1,55 @@
+"""The one folder that file tools may touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class ToolError(Exception):
+    """A tool's own word that it could not do it: a sentence that a planner can act on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    root: Path
+
+    def resolve(self, path: str) -> Path:
+        """The real place of `path`, with every symlink and `..` followed.
+
+        Raises:
+            ToolError: it lies outside the workspace, or is no path at all.
+        """
+        try:
+            real = (self.root / path.strip()).resolve()
+            root = self.root.resolve()
+            real.exists()  # raises where the name is too long or its folder is closed to us
+        except (OSError, ValueError, RuntimeError):
+            raise ToolError(f"{path!r} is not a usable path.") from None
+        if not real.is_relative_to(root):
+            raise ToolError(f"{path} lies outside the workspace; only files inside it can be used.")
+        return real
+
+    def name(self, path: Path) -> str:
+        """`path` as the model knows it: relative to the workspace, with forward slashes."""
+        return path.relative_to(self.root.resolve()).as_posix() or "."
+
+    def file(self, path: str) -> Path:
+        """An existing regular file.
+
+        Raises:
+            ToolError: there is none; the sentence names files of like name or the folder's content.
+        """
+        real = self.resolve(path)
+        if real.is_file():
+            return real
+        if real.is_dir():
+            raise ToolError(f"{path} is a folder, not a file; list_files shows what is in it.")
+        raise ToolError(f"The file {path} does not exist.{self._neighbours(real)}")
+
+    def _neighbours(self, missing: Path) -> str:
+        folder = missing.parent
+        if not folder.is_dir():
+            return f" There is no folder {folder.name} either."
+        names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))[:12]
+        return f" The folder has: {', '.join(names)}." if names else " The folder is empty."

@@ -1,0 +1,68 @@
+"""What happened in a run, as a value that grows by one Step per turn of the planner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from umi_local.messages import Message, Observation, ToolCall, ToolSpec
+
+
+class Next(StrEnum):
+    """The planner's decision, in the words that models are trained on (alpha-UMi)."""
+
+    CALL = "caller"
+    CONCLUDE = "conclusion"
+    GIVE_UP = "give up"
+
+
+class StopReason(StrEnum):
+    ANSWERED = "answered"
+    GAVE_UP = "gave_up"
+    LOOP = "loop"
+    STEP_LIMIT = "step_limit"
+    CONTEXT_FULL = "context_full"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    rationale: str
+    next: Next
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One decision and what came of it; calls and observations match one to one once the step is done."""
+
+    decision: Decision
+    calls: tuple[ToolCall, ...] = ()
+    observations: tuple[Observation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """A query, the tools it may use, what was said before it, and the steps so far.
+
+    `context` holds facts the agent is told without asking ("Today is Friday, 2019-03-01."); it is part of the
+    prompt, so it must not change within a conversation.
+    """
+
+    query: str
+    tools: tuple[ToolSpec, ...] = ()
+    history: tuple[Message, ...] = ()
+    context: str = ""
+    steps: tuple[Step, ...] = ()
+    answer: str = ""
+    stop: StopReason | None = None
+
+    def with_step(self, step: Step) -> Trajectory:
+        return replace(self, steps=(*self.steps, step))
+
+    def with_last(self, step: Step) -> Trajectory:
+        """The same trajectory with its last step replaced, as when its calls become known."""
+        return replace(self, steps=(*self.steps[:-1], step))
+
+    def ended(self, stop: StopReason, answer: str = "") -> Trajectory:
+        return replace(self, stop=stop, answer=answer)
