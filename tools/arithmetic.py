@@ -1,6 +1,6 @@
 """Arithmetic as people write it: exact on fractions, floating point only where a function needs it.
 
-An expression passes through `notation.as_python`, which rewrites everyday notation (2,480; 17% of 50; 3 × 4; 2^8) into
+An expression passes through `notation.as_python`, which rewrites everyday notation (1,250; 8% of 50; 3 × 4; 2^8) into
 Python's, and is then evaluated by walking its syntax tree. Nothing is ever compiled or run.
 """
 

@@ -40,12 +40,12 @@ def date_difference(
 @tool()
 def add_to_date(
     date: Annotated[str, "YYYY-MM-DD or today"],
-    days: Annotated[int, "days to add; negative subtracts"] = 0,
+    days: Annotated[int, "negative for before"] = 0,
     weeks: int = 0,
     months: int = 0,
     years: int = 0,
 ) -> str:
-    """Find the date and weekday some time after (or, with negative numbers, before) a date."""
+    """Find the date and weekday some days, weeks, months or years after a date, or before it."""
     start = parse_date(date)
     try:
         end = _plus_months(start, 12 * years + months) + timedelta(days=days, weeks=weeks)

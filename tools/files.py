@@ -25,7 +25,7 @@ MAX_HIT_LENGTH = 200
 
 @tool(effect=Effect.READS)
 def list_files(context: ToolContext, path: Annotated[str, "folder; empty for the top"] = "") -> str:
-    """List the files in a folder of the workspace, with their sizes."""
+    """List the files and folders in a folder, with their sizes."""
     folder = _folder(context.workspace, path)
     if folder.is_file():
         return _entry(folder)
@@ -68,7 +68,7 @@ def size(count: int) -> str:
 
 @tool(effect=Effect.READS)
 def read_file(context: ToolContext, path: Annotated[str, "file, such as notes/plan.md"]) -> str:
-    """Read a text file of the workspace."""
+    """Read a text file whose name is known."""
     file = context.workspace.file(path)
     length = file.stat().st_size
     with file.open("rb") as stream:
@@ -100,7 +100,7 @@ def search_files(
     text: Annotated[str, "words to look for"],
     path: Annotated[str, "folder or file; empty for all"] = "",
 ) -> str:
-    """Find the lines that contain a text in the files of the workspace."""
+    """Find which files contain a text, and in which lines."""
     wanted = " ".join(text.lower().split())
     if not wanted:
         raise ToolError("Say which text to look for.")
@@ -199,7 +199,7 @@ def write_file(
     path: Annotated[str, "file, such as notes/plan.md"],
     content: Annotated[str, "the whole new content"],
 ) -> str:
-    """Create or replace a text file in the workspace, when the user wants something saved."""
+    """Create or replace a text file when the user wants something saved in one."""
     file = _writable(context.workspace, path)
     try:
         data = content.encode()

@@ -1,4 +1,4 @@
-"""Arithmetic in everyday notation (2,480; 17% of 50; 3 × 4; 2^8; √2; 5!) rewritten in Python's."""
+"""Arithmetic in everyday notation (1,250; 8% of 50; 3 × 4; 2^8; √2; 5!) rewritten in Python's."""
 
 from __future__ import annotations
 

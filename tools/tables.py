@@ -32,7 +32,7 @@ def query_table(
     path: Annotated[str, "CSV, TSV, JSON or Parquet file"],
     sql: Annotated[str, "such as SELECT sum(price) FROM data"],
 ) -> str:
-    """Query a table file with SQL. The table is called data; DESCRIBE data shows its columns."""
+    """Query a table file with SQL: sum, count, filter, sort. The table is called data; DESCRIBE data lists columns."""
     file = context.workspace.file(path)
     kind = _KINDS.get(file.suffix.lower())
     if kind is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -41,8 +42,8 @@ _QUANTITIES = {
     "time": "second", "speed": "meter/second", "energy": "joule", "power": "watt", "pressure": "pascal",
     "force": "newton", "frequency": "hertz", "ratio": "percent",
 }  # fmt: skip
-_WORD = r"[^\W\d]+[%°]?(?:\*\*[23])?"
-_GRAMMAR = re.compile(rf"{_WORD}(?:[ */]+{_WORD}){{0,5}}")
+_WORD = r"(?:[A-Za-zµμΩÅ°_]+|%)(?:\*\*[23])?"
+_GRAMMAR = re.compile(rf"{_WORD}(?:(?: ?[*/] ?| ){_WORD}){{0,5}}")
 
 
 @tool()
@@ -56,9 +57,9 @@ def convert_units(
     _refuse_currencies(source, target)
     sources, targets = _meanings(source), _meanings(target)
     for one, other in product(sources, targets):
-        if one.is_compatible_with(other) and _bare_kind(one) == _bare_kind(other):
-            result = float(_registry().Quantity(value, one).to(other).magnitude)
-            return f"{plain_number(value)} {source} = {plain_number(_finite(result), 6)} {target}"
+        result = _converted(value, one, other)
+        if result is not None:
+            return f"{plain_number(value)} {source} = {plain_number(result, 6)} {target}"
     this, that = _quantity(sources[0]), _quantity(targets[0])
     raise ToolError(f"{source} is a unit of {this} and {target} one of {that}, so they do not convert.")
 
@@ -73,7 +74,7 @@ def _registry() -> UnitRegistry[Any]:
 
 
 def _name(unit: str, value: float) -> str:
-    """The unit without the value that some write before it: `26.2 miles` is miles."""
+    """The unit without the value that some write before it: `5 miles` is miles."""
     words = " ".join(unit.split())
     return words.removeprefix(f"{plain_number(value)} ").removeprefix("1 ")
 
@@ -111,14 +112,14 @@ def _spellings(name: str) -> Iterator[str]:
     for text in (name, spoken):
         text = text.replace("²", "**2").replace("³", "**3").replace("^", "**").replace("·", "*").replace("⋅", "*")
         text = re.sub(r"(?<=[^\W\d])([23])\b", r"**\1", text)
-        text = re.sub(r"^sq(?:uare)? ?(?!uare)", "square ", re.sub(r"^(?:cu |cubic )", "cubic ", text))
+        text = re.sub(r"^(?:square|sq)[ _]?(?=[a-z])", "square ", re.sub(r"^(?:cubic|cu)[ _]", "cubic ", text))
         yield text
         yield text.replace(" ", "_")
 
 
 def _parsed(text: str) -> Iterator[Unit]:
     # The grammar keeps numbers out: pint would compute 9**9**9 while it reads a name.
-    if len(text) > 60 or not _GRAMMAR.fullmatch(text):
+    if len(text) > 60 or not (_GRAMMAR.fullmatch(text) or text.isidentifier()):
         return
     from pint import PintError
 
@@ -143,7 +144,16 @@ def _quantity(unit: Unit) -> str:
     return next(like, str(unit.dimensionality).replace("[", "").replace("]", ""))
 
 
-def _finite(result: float) -> float:
-    if abs(result) == float("inf"):
+def _converted(value: float, unit: Unit, other: Unit) -> float | None:
+    """The value in another unit; None if the two measure different things."""
+    from pint import PintError
+
+    if not unit.is_compatible_with(other) or _bare_kind(unit) != _bare_kind(other):
+        return None
+    try:
+        result = float(_registry().Quantity(value, unit).to(other).magnitude)
+    except PintError:  # a difference of temperatures into a temperature
+        return None
+    if not math.isfinite(result):
         raise ToolError("The result is too large to write down.")
     return result

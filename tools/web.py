@@ -105,7 +105,7 @@ def fetch(url: str, allowed: Callable[[Address], bool], resolved: Callable[[str]
 def _followed(url: str, allowed: Callable[[Address], bool], resolved: Callable[[str], list[Address]]) -> str:
     import httpx
 
-    target = _checked(url)
+    target = _checked(url if "://" in url else f"https://{url.strip()}")
     with httpx.Client(trust_env=False, timeout=TIMEOUT) as client:
         for _ in range(MAX_REDIRECTS + 1):
             addresses = resolved(target.host)
@@ -115,16 +115,16 @@ def _followed(url: str, allowed: Callable[[Address], bool], resolved: Callable[[
             answer = _got(client, target, addresses)
             if answer.location is None:
                 return _told(target, answer)
-            target = _checked(str(target.join(answer.location)))
+            target = _checked(answer.location, target)
     raise ToolError(f"{url} redirects more than {MAX_REDIRECTS} times.")
 
 
-def _checked(url: str) -> httpx.URL:
+def _checked(url: str, origin: httpx.URL | None = None) -> httpx.URL:
+    """An address that may be looked up; a relative one is seen from `origin`."""
     import httpx
 
-    text = url.strip()
     try:
-        parsed = httpx.URL(text if "://" in text else f"https://{text}")
+        parsed = httpx.URL(origin or "").join(url.strip())
     except httpx.InvalidURL:
         raise ToolError(f"{url!r} is not a web address.") from None
     if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > 65535:

@@ -116,7 +116,7 @@ def renderer_for(wanted: Setup, backend: Backend) -> Renderer:
         raise ConfigError(f"The pack {wanted.pack_name} has the unknown style {name!r}.", "Known: chat, alpha-umi.")
     style = chat_style()
     named = wanted.pack.markup if wanted.pack and wanted.roles[0] not in wanted.models else "auto"
-    examples = worked_examples() if wanted.pack is None or wanted.pack.examples else ()
+    examples = worked_examples() if wanted.pack is None or wanted.pack.examples else None
     return ChatRenderer(style, markup_for(named, info, style.speakers, style.cues), examples, folded)
 
 
@@ -134,7 +134,7 @@ def agent_for(wanted: Setup, backend: Backend, toolbox: LocalToolbox, emit: Emit
 def _expressible(toolbox: LocalToolbox, renderer: Renderer, emit: Emit) -> LocalToolbox:
     kept: list[Tool] = []
     for tool in toolbox.tools:
-        reason = inexpressible(tool.spec, renderer.grammars)
+        reason = inexpressible(tool.spec, renderer.language)
         if reason:
             emit(Warned(f"The tool {tool.name} is left out: its schema cannot be constrained ({reason})."))
         else:

@@ -1,41 +1,63 @@
-"""What a role may write, as grammars made from the style's data and the listed tools' schemas."""
+"""What a role may write, as grammars made from the style's data, the listed tools and how far the run is."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from umi_local.messages import Constraint, Role, ToolSpec
-from umi_local.trajectory import Next
+from umi_local.styles.data import Language, Plans
+from umi_local.trajectory import Next, Trajectory
 
 # Small models stall on white space where a grammar lets them choose it.
 _JSON_OPTIONS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_STEPS = {Next.CALL: "acts calls", Next.CONCLUDE: "concludes answer", Next.GIVE_UP: "gives_up"}
 
 
 def constraint_for(
-    role: Role,
-    grammars: Mapping[str, str],
-    tools: Sequence[ToolSpec],
-    decisions: Iterable[Next],
-    max_calls: int,
+    role: Role, language: Language, trajectory: Trajectory, choices: Collection[Next], max_calls: int
 ) -> Constraint:
-    """The grammar of one role's turn; `decisions` are those open to the planner, `max_calls` those of one turn."""
-    more = grammars.get("more", "").replace("$number", str(max_calls - 1)) if max_calls > 1 else ""
-    grammar = grammars[role.value].replace("$decisions", "|".join(decisions)).replace("$more", more)
-    if "$tools" in grammar:
-        grammar = grammar.replace("$tools", " | ".join(_tool(spec, grammars["tool"]) for spec in tools))
-    return Constraint(grammar.strip() + "\n")
+    """The grammar of one role's turn; `choices` are the decisions open to it, `max_calls` the calls of one turn."""
+    tools, plans = trajectory.tools, _plans(language, trajectory)
+    if role is Role.CALLER and language.caller_follows:
+        tools = _named(trajectory) or tools
+    forms = {Next.CALL: plans.call, Next.CONCLUDE: plans.conclude, Next.GIVE_UP: plans.give_up}
+    parts = {
+        "$plans": "|".join(f"({forms[choice]}) Next: {choice}" for choice in Next if choice in choices),
+        "$steps": " | ".join(_STEPS[choice] for choice in Next if choice in choices),
+        "$call": plans.call,
+        "$conclude": plans.conclude,
+        "$give_up": plans.give_up,
+        "$more": language.grammars.get("more", "").replace("$number", str(max_calls - 1)) if max_calls > 1 else "",
+        "$tools": " | ".join(_tool(spec, language.grammars["tool"]) for spec in tools) or '""',
+    }
+    return Constraint(_filled(language.grammars[role.value], parts).strip() + "\n")
 
 
-def inexpressible(tool: ToolSpec, grammars: Mapping[str, str]) -> str:
+def inexpressible(tool: ToolSpec, language: Language) -> str:
     """Why a tool's calls cannot be constrained, as the grammar compiler says it; empty if they can be."""
     from llguidance import LLMatcher
 
-    grammar = f"start: {_tool(tool, grammars['tool'])}\n"
+    grammar = f"start: {_tool(tool, language.grammars['tool'])}\n"
     failed, messages = LLMatcher.validate_grammar_with_warnings(LLMatcher.grammar_from_lark(grammar))
     return " ".join(messages[0].split()) if failed and messages else ""
+
+
+def _plans(language: Language, trajectory: Trajectory) -> Plans:
+    """The forms of a rationale at this point of the run, with the tools' names filled in."""
+    seen = trajectory.steps[-1].observations if trajectory.steps else ()
+    state = "first" if not seen else "after_error" if seen[-1].is_error else "after_result"
+    plans = language.plans.get(state) or language.plans["always"]
+    names = "|".join(re.escape(tool.name) for tool in trajectory.tools)
+    return Plans(**{name: form.replace("$names", names) for name, form in plans})
+
+
+def _named(trajectory: Trajectory) -> tuple[ToolSpec, ...]:
+    """The tools that the last rationale names word for word."""
+    words = set(re.findall(r"[^\s.,;:]+", trajectory.steps[-1].decision.rationale)) if trajectory.steps else set()
+    return tuple(tool for tool in trajectory.tools if tool.name in words)
 
 
 def _tool(spec: ToolSpec, template: str) -> str:
@@ -44,8 +66,13 @@ def _tool(spec: ToolSpec, template: str) -> str:
         "$name": _literal(json.dumps(spec.name, ensure_ascii=False)),
         "$arguments": f"%json {json.dumps(_closed(spec.parameters), ensure_ascii=False)}",
     }
-    # In one pass: a tool's own name or description may look like one of our marks.
-    return re.sub(r"\$name_text|\$name|\$arguments", lambda found: parts[found[0]], template)
+    return _filled(template, parts)
+
+
+def _filled(template: str, parts: Mapping[str, str]) -> str:
+    """The template with its marks filled in, in one pass: a tool's own name may look like a mark."""
+    marks = "|".join(re.escape(mark) for mark in sorted(parts, key=len, reverse=True))
+    return re.sub(marks, lambda found: parts[found[0]], template)
 
 
 def _literal(text: str) -> str:
@@ -55,3 +82,4 @@ def _literal(text: str) -> str:
 def _closed(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The schema without room for arguments that it does not name, and with white space fixed."""
     return {"additionalProperties": False, **parameters, "x-guidance": _JSON_OPTIONS}
+

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from umi_local import parse
 from umi_local.markup import Markup
 from umi_local.messages import Message, Prompt, Role, Segment, Speaker, ToolCall, ToolSpec
-from umi_local.styles.data import ChatStyle, Example, FlatStyle
+from umi_local.styles.data import ChatStyle, Examples, FlatStyle, Language
 from umi_local.trajectory import Decision, Step, Trajectory
 
 CallWriter = Callable[[Sequence[ToolCall]], str]
@@ -26,7 +26,7 @@ class Renderer(Protocol):
     """One style both ways: it makes the prompts, says what may be written, and reads what was."""
 
     @property
-    def grammars(self) -> Mapping[str, str]: ...
+    def language(self) -> Language: ...
 
     def render(self, trajectory: Trajectory, role: Role) -> Prompt: ...
 
@@ -71,7 +71,7 @@ class ChatRenderer:
 
     style: ChatStyle
     markup: Markup
-    examples: tuple[Example, ...] = ()
+    examples: Examples | None = None
     folded: bool = False
 
     def render(self, trajectory: Trajectory, role: Role) -> Prompt:
@@ -81,8 +81,11 @@ class ChatRenderer:
         return self.markup.prompt(system, turns, self._speaker(role))
 
     @property
-    def grammars(self) -> Mapping[str, str]:
-        return self.style.grammars
+    def language(self) -> Language:
+        if self.examples is None:
+            return self.style.language
+        taught = {"plans": {**self.style.plans, **self.examples.plans}, "caller_follows": True}
+        return self.style.language.model_copy(update=taught)
 
     def calls(self, text: str) -> tuple[ToolCall, ...]:
         return parse.json_calls(text)
@@ -109,10 +112,12 @@ class ChatRenderer:
 
     def _shown(self, trajectory: Trajectory) -> list[Message]:
         """The worked examples whose tools are all listed."""
+        if self.examples is None:
+            return []
         names = {tool.name for tool in trajectory.tools}
         return [
             message
-            for example in self.examples
+            for example in self.examples.example
             if example.tools <= names
             for message in messages_of(example.trajectory)
         ]
@@ -149,8 +154,8 @@ class FlatRenderer:
         return Prompt(tuple(trunk), tuple(self._suffix(trajectory, words.lines, words.marker)))
 
     @property
-    def grammars(self) -> Mapping[str, str]:
-        return self.style.grammars
+    def language(self) -> Language:
+        return self.style.language
 
     def calls(self, text: str) -> tuple[ToolCall, ...]:
         return parse.action_calls(text)

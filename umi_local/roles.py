@@ -60,7 +60,7 @@ class Turns:
         completion = self.backend.complete(
             role,
             self.renderer.render(trajectory, role),
-            constraint_for(role, self.renderer.grammars, trajectory.tools, choices, self.limits.calls),
+            constraint_for(role, self.renderer.language, trajectory, choices, self.limits.calls),
             replace(self.sampling, max_tokens=max_tokens),
             lambda text: self.emit(TextWritten(role, text)),
         )

@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
 from umi_local.messages import Observation, ToolCall
 from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
@@ -16,6 +16,26 @@ from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
 
 class _Data(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plans(_Data):
+    """The form of a rationale, as a regular expression, by the decision that follows it; $names are the tools'."""
+
+    call: str
+    conclude: str
+    give_up: str
+
+
+class Language(_Data):
+    """What roles may write: a grammar per role, and the forms of a rationale by how far the run is.
+
+    `plans` may tell `first`, `after_result` and `after_error` apart; `always` is the rest. With `caller_follows`
+    the caller is bound to the tool that the rationale names.
+    """
+
+    grammars: Mapping[str, str]
+    plans: Mapping[Literal["always", "first", "after_result", "after_error"], Plans]
+    caller_follows: bool = False
 
 
 class ChatStyle(_Data):
@@ -28,6 +48,11 @@ class ChatStyle(_Data):
     speakers: Mapping[str, str]
     cues: Mapping[str, str]
     grammars: Mapping[str, str]
+    plans: Mapping[str, Plans]
+
+    @cached_property
+    def language(self) -> Language:
+        return Language.model_validate({"grammars": self.grammars, "plans": self.plans})
 
 
 class FlatRole(_Data):
@@ -47,6 +72,11 @@ class FlatStyle(_Data):
     markers: Mapping[str, str]
     roles: Mapping[str, FlatRole]
     grammars: Mapping[str, str]
+    plans: Mapping[str, Plans]
+
+    @cached_property
+    def language(self) -> Language:
+        return Language.model_validate({"grammars": self.grammars, "plans": self.plans})
 
 
 class ExampleStep(_Data):
@@ -83,6 +113,13 @@ class Example(_Data):
         return Trajectory(self.query, steps=(*called, last)).ended(StopReason.ANSWERED, self.answer)
 
 
+class Examples(_Data):
+    """Worked runs, and the forms of a rationale that they teach."""
+
+    plans: Mapping[str, Plans]
+    example: tuple[Example, ...]
+
+
 def _read(name: str) -> dict[str, Any]:
     return tomllib.loads(files("umi_local.styles").joinpath(name).read_text(encoding="utf-8"))
 
@@ -98,5 +135,5 @@ def flat_style() -> FlatStyle:
 
 
 @cache
-def worked_examples() -> tuple[Example, ...]:
-    return TypeAdapter(tuple[Example, ...]).validate_python(tuple(_read("examples.toml")["example"]))
+def worked_examples() -> Examples:
+    return Examples.model_validate(_read("examples.toml"))

@@ -1,0 +1,121 @@
+"""What roles may write, and what is read from it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llguidance import LLMatcher
+
+from umi_local import parse
+from umi_local.constraints import constraint_for, inexpressible
+from umi_local.messages import Observation, Role, ToolCall, ToolSpec
+from umi_local.observations import REPEATED, Repeats, cut
+from umi_local.prompts import action_calls, json_calls
+from umi_local.styles.data import chat_style, flat_style
+from umi_local.trajectory import Decision, Next
+
+SIMPLE = {"type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"]}
+ARGUMENTS = st.dictionaries(
+    st.text(max_size=8), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=4)
+)
+
+
+@pytest.mark.parametrize("grammars", [chat_style().grammars, flat_style().grammars], ids=["chat", "alpha-umi"])
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("choices", [tuple(Next), (Next.CONCLUDE,)], ids=["all", "conclude"])
+@pytest.mark.parametrize("most_calls", [1, 4])
+def test_every_roles_grammar_compiles(grammars, role, choices, most_calls):
+    names = ["plain", 'with "quotes"', "größe 名前", "$arguments", "a\nb"]
+    tools = [ToolSpec(name, "", SIMPLE) for name in names]
+    grammar = constraint_for(role, grammars, tools, choices, most_calls).grammar
+    failed, messages = LLMatcher.validate_grammar_with_warnings(LLMatcher.grammar_from_lark(grammar))
+    assert not failed, messages
+
+
+def test_only_the_decisions_that_are_open_may_be_written():
+    grammar = constraint_for(Role.PLANNER, chat_style().grammars, (), (Next.CONCLUDE,), 1).grammar
+    assert "conclusion" in grammar
+    assert "caller" not in grammar
+
+
+def test_a_schema_that_cannot_be_constrained_is_found_alone():
+    grammars = chat_style().grammars
+    odd = {"type": "object", "properties": {"x": {"$ref": "https://example.org/schema"}}}
+    assert inexpressible(ToolSpec("odd", "", odd), grammars)
+    assert not inexpressible(ToolSpec("fine", "", SIMPLE), grammars)
+
+
+@pytest.mark.parametrize(
+    ("text", "decision"),
+    [
+        ("Add. Next: caller.", Decision("Add.", Next.CALL)),
+        ("Next: conclusion.", Decision("", Next.CONCLUDE)),
+        ("No. Next: give up. Next: caller.", Decision("No.", Next.GIVE_UP)),
+        ("A Next: conclusion. Next: caller.", Decision("A", Next.CONCLUDE)),
+        ("no decision at all", Decision("no decision at all", Next.CALL)),
+    ],
+)
+def test_a_decision_is_read_in_the_papers_order(text, decision):
+    assert parse.decision(text) == decision
+
+
+@given(st.lists(st.builds(ToolCall, st.text(min_size=1, max_size=9), ARGUMENTS), min_size=1, max_size=3))
+def test_calls_that_are_written_are_read_back(calls):
+    assert list(parse.json_calls(json_calls(calls))) == calls
+
+
+@given(ARGUMENTS)
+def test_a_call_of_the_papers_form_is_read_back(arguments):
+    call = ToolCall("look_up", json.loads(json.dumps(arguments)))
+    assert parse.action_calls(action_calls([call])) == (call,)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"name": "a"}', '{"name": 1, "arguments": {}}', "Action: x", "nonsense"]
+)
+def test_what_is_no_call_is_refused(text):
+    for read in (parse.json_calls, parse.action_calls):
+        with pytest.raises(ValueError):
+            read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            'I look.\nAction: a\nAction Input: {"x": 1}',
+            (Decision("I look.", Next.CALL), 'Action: a\nAction Input: {"x": 1}'),
+        ),
+        ("Done.\nconclusion: It is 5.", (Decision("Done.", Next.CONCLUDE), "It is 5.")),
+        ("Lost.\nconclusion: give up.", (Decision("Lost.", Next.GIVE_UP), "")),
+    ],
+)
+def test_a_single_models_step_of_the_papers_form_is_read(text, expected):
+    assert parse.paper_step(text) == expected
+
+
+@given(st.text(max_size=400), st.integers(min_value=20, max_value=60))
+def test_a_text_is_cut_only_where_it_is_too_long_and_says_how_much_is_missing(text, limit):
+    def count(piece: str) -> int:
+        return len(piece.encode(errors="replace")) // 2
+
+    short = cut(text, limit, count)
+    if count(text) <= limit:
+        assert short == text
+    else:
+        missing = int(short.split("[... ")[1].split(" ")[0])
+        marker = f"\n[... {missing} characters are missing here ...]\n"
+        assert len(short) - len(marker) + missing == len(text)
+        assert count(short) <= limit or len(short) == len(marker)
+
+
+def test_a_repeat_is_counted_by_call_and_result_whatever_the_order_of_arguments():
+    repeats = Repeats()
+    seen = Observation("same")
+    assert repeats.note(ToolCall("t", {"a": 1, "b": 2}), seen) == (seen, 1)
+    noted, times = repeats.note(ToolCall("t", {"b": 2, "a": 1}), seen)
+    assert (times, noted.content) == (2, f"same\n{REPEATED}")
+    assert repeats.note(ToolCall("t", {"a": 1, "b": 2}), Observation("other"))[1] == 1

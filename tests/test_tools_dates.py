@@ -1,0 +1,209 @@
+"""The clock and the calendar."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from dateutil.relativedelta import relativedelta  # type: ignore[import-untyped,unused-ignore]
+from hypothesis import given
+from hypothesis import strategies as st
+
+from umi_local.toolbox import Tool, ToolContext, ToolError, Workspace
+from umi_local.tools.dates import add_to_date, current_time, date_difference, find_zone, parse_date
+
+
+def call(tool: Tool, **arguments: object) -> str:
+    text: str = tool.call(ToolContext(Workspace(Path()), Path("notes.md")), tool.validate(arguments))
+    return text
+
+
+def test_the_time_names_weekday_date_clock_and_zone() -> None:
+    before = datetime.now(ZoneInfo("UTC"))
+    told = call(current_time, timezone="UTC")
+    assert re.fullmatch(r"[A-Z][a-z]+day, \d{1,2} [A-Z][a-z]+ \d{4}, \d\d:\d\d \(UTC\)", told)
+    assert f"{before:%A}" in told or f"{before + timedelta(minutes=1):%A}" in told
+
+
+@pytest.mark.parametrize("timezone", [None, "", "local", " here "])
+def test_without_a_place_it_is_the_local_time(timezone: str | None) -> None:
+    assert "(local time, " in call(current_time, timezone=timezone)
+
+
+@pytest.mark.parametrize(
+    ("place", "zone"),
+    [
+        ("Asia/Tokyo", "Asia/Tokyo"),
+        ("asia/tokyo", "Asia/Tokyo"),
+        ("Tokyo", "Asia/Tokyo"),
+        ("tokyo time", "Asia/Tokyo"),
+        ("new york", "America/New_York"),
+        ("New_York", "America/New_York"),
+        ("Paris, France", "Europe/Paris"),
+        ("São Paulo", "America/Sao_Paulo"),
+        ("Zürich", "Europe/Zurich"),
+        ("San Francisco", "America/Los_Angeles"),
+        ("India", "Asia/Kolkata"),
+        ("utc", "UTC"),
+        ("GMT+2", "UTC+02:00"),
+        ("UTC-5:30", "UTC-05:30"),
+    ],
+)
+def test_a_zone_is_found_by_its_name_a_city_or_an_offset(place: str, zone: str) -> None:
+    assert str(find_zone(place)) == zone
+
+
+def test_every_zone_given_by_a_large_city_exists() -> None:
+    from umi_local.tools import dates
+
+    for zone in dates._PLACES:
+        ZoneInfo(zone)
+
+
+@pytest.mark.parametrize(("place", "part"), [("Tokio", "Asia/Tokyo"), ("../../etc/passwd", "no time zone"), ("Q", "Q")])
+def test_an_unknown_place_is_answered_with_ones_spelled_alike(place: str, part: str) -> None:
+    with pytest.raises(ToolError, match=part):
+        call(current_time, timezone=place)
+
+
+def test_a_difference_is_told_in_days_weeks_and_months_with_the_weekdays() -> None:
+    told = call(date_difference, start="2024-01-31", end="3 May 2024")
+    assert (
+        told == "93 days (13 weeks and 2 days, or 3 months and 3 days), from Wednesday 2024-01-31 to Friday 2024-05-03"
+    )
+
+
+def test_a_difference_backwards_is_negative_and_says_so() -> None:
+    told = call(date_difference, start="2024-03-10", end="2024-03-09")
+    assert told == "-1 day, from Sunday 2024-03-10 to Saturday 2024-03-09; the second date is earlier"
+
+
+def test_today_tomorrow_and_yesterday_are_dates() -> None:
+    assert call(date_difference, start="yesterday", end="Tomorrow").startswith("2 days, ")
+    assert call(date_difference, start="today", end="now").startswith("0 days, ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-03-05",
+        "20240305",
+        "2024-3-5",
+        "2024/03/05",
+        "2024-03-05T10:30:00Z",
+        "2024-03-05 10:30",
+        "5 March 2024",
+        "5 mar 2024",
+        "the 5th of March, 2024",
+        "March 5th, 2024",
+        "Mar. 5, 2024",
+        "5-Mar-2024",
+        "Tuesday, 5 March 2024, 18:41 (UTC)",
+        "March 5, 2024 at 6pm",
+    ],
+)
+def test_a_date_may_be_written_in_many_ways(text: str) -> None:
+    assert parse_date(text) == date(2024, 3, 5)
+
+
+@pytest.mark.parametrize(("text", "day"), [("25/12/2024", 25), ("12/25/2024", 25), ("12.12.2024", 12)])
+def test_a_numeric_date_is_taken_where_it_can_mean_one_day_only(text: str, day: int) -> None:
+    assert parse_date(text) == date(2024, 12, day)
+
+
+def test_a_day_without_a_year_is_in_this_one() -> None:
+    assert parse_date("December 25") == date(date.today().year, 12, 25)
+
+
+@pytest.mark.parametrize("text", ["03/04/2024", "3.4.2024", "3-4-2024"])
+def test_a_date_that_could_be_two_is_refused_with_both(text: str) -> None:
+    with pytest.raises(ToolError, match=r"could be 2024-03-04 or 2024-04-03\. Write the date as YYYY-MM-DD"):
+        parse_date(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "soon",
+        "2024-02-30",
+        "31 February 2024",
+        "March 2024",
+        "friday",
+        "next friday",
+        "2024",
+        "5 foo 2024",
+        "3 March 24",
+        "1 2 3",
+        "the day before 3 March 2024",
+        "99999-01-01",
+        "9" * 400,
+    ],
+)
+def test_what_is_no_single_date_is_refused_with_the_form_to_use(text: str) -> None:
+    with pytest.raises(ToolError, match="YYYY-MM-DD"):
+        parse_date(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"days": 3}, "Saturday 2024-02-03 (Wednesday 2024-01-31 plus 3 days)"),
+        ({"weeks": -1}, "Wednesday 2024-01-24 (Wednesday 2024-01-31 minus 1 week)"),
+        ({"months": 1}, "Thursday 2024-02-29 (Wednesday 2024-01-31 plus 1 month)"),
+        ({"years": 1, "days": -1}, "Thursday 2025-01-30 (Wednesday 2024-01-31 plus 1 year minus 1 day)"),
+        ({"days": "10"}, "Saturday 2024-02-10 (Wednesday 2024-01-31 plus 10 days)"),
+        ({}, "Wednesday 2024-01-31"),
+    ],
+)
+def test_amounts_are_added_or_with_a_minus_taken_away(arguments: dict[str, object], told: str) -> None:
+    assert call(add_to_date, date="2024-01-31", **arguments) == told
+
+
+@pytest.mark.parametrize("amount", [{"years": 99999}, {"days": 10**12}, {"days": 10**40}, {"months": -(10**9)}])
+def test_dates_outside_the_calendar_are_refused(amount: dict[str, int]) -> None:
+    with pytest.raises(ToolError, match="outside the years 1 to 9999"):
+        call(add_to_date, date="2024-01-31", **amount)
+
+
+def test_half_a_day_is_refused() -> None:
+    with pytest.raises(ToolError, match="days: input should be a valid integer"):
+        call(add_to_date, date="2024-01-31", days=1.5)
+
+
+days = st.dates(date(1600, 1, 1), date(2400, 12, 31))
+
+
+@given(days, st.integers(-5000, 5000), st.integers(-300, 300))
+def test_adding_agrees_with_dateutil(day: date, plus_days: int, months: int) -> None:
+    expected = day + relativedelta(months=months) + timedelta(days=plus_days)
+    assert call(add_to_date, date=str(day), days=plus_days, months=months).split()[1] == str(expected)
+
+
+@given(days, days)
+def test_a_difference_added_to_its_start_gives_its_end(start: date, end: date) -> None:
+    told = call(date_difference, start=str(start), end=str(end))
+    assert start + timedelta(days=int(told.split()[0])) == end
+
+
+@given(days, days)
+def test_months_of_a_difference_agree_with_dateutil(start: date, end: date) -> None:
+    start, end = min(start, end), max(start, end)
+    told = call(date_difference, start=str(start), end=str(end)).partition("or ")[2].partition(")")[0]
+    delta = relativedelta(end, start)
+    counted = {unit: int(number) for number, unit in re.findall(r"(\d+) (year|month|day)", told)}
+    if delta.years or delta.months:
+        assert counted == {u: n for u, n in (("year", delta.years), ("month", delta.months), ("day", delta.days)) if n}
+    else:
+        assert not counted
+
+
+@given(st.text(max_size=40) | st.text("0123456789-/. :TZMarch", max_size=20))
+def test_whatever_is_written_gives_a_date_or_a_sentence(text: str) -> None:
+    try:
+        assert parse_date(text)
+    except ToolError as error:
+        assert "YYYY-MM-DD" in str(error)

@@ -1,0 +1,212 @@
+"""Python code in a child process, and the limits that hold it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from umi_local.toolbox import ToolContext, ToolError, Workspace
+from umi_local.toolbox.sandbox import Limits, Result, run_limited
+from umi_local.tools import python
+from umi_local.tools.python import run_python
+
+CONTEXT = ToolContext(Workspace(Path()), Path("notes.md"))
+
+
+def run(code: str) -> str:
+    text: str = run_python.call(CONTEXT, run_python.validate({"code": code}))
+    return text
+
+
+def limited(code: str, limits: Limits) -> Result:
+    return run_limited([sys.executable, "-I", "main.py"], files={"main.py": code}, limits=limits)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("print(6 * 7)", "42"),
+        ("x = 6\nx * 7", "42"),
+        ("'text'", "text"),
+        ("print('a')\n'b'", "a"),
+        ("```python\nprint('fenced')\n```", "fenced"),
+        ("for i in range(3):\n    print(i)", "0\n1\n2"),
+        ("from math import sqrt\nsqrt(16)", "4.0"),
+        ("print('é', end='')", "é"),
+        ("x = 1", "The code ran and printed nothing; print the result."),
+        ("None", "The code ran and printed nothing; print the result."),
+        ("if __name__ == '__main__':\n    print('main')", "main"),
+        ("exit()", "The code ran and printed nothing; print the result."),
+    ],
+)
+def test_what_is_printed_or_else_the_last_value_comes_back(code: str, told: str) -> None:
+    assert run(code) == told
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (
+            "print('a')\n1 / 0",
+            "The code failed: ZeroDivisionError: division by zero (line 2).\nBefore that it printed:\na",
+        ),
+        ("def f(:\n    pass", "The code failed: SyntaxError: invalid syntax (line 1)."),
+        ("def f():\n    return g()\nf()", "The code failed: NameError: name 'g' is not defined (line 2)."),
+        ("raise ValueError('a\\nb')", "The code failed: ValueError: a b (line 1)."),
+        ("raise SystemExit(3)", "The code failed: exit code 3."),
+        ("input()", "The code failed: EOFError: EOF when reading a line (line 1)."),
+        ("import os\nos.kill(os.getpid(), 11)", "The code crashed with signal 11."),
+        (" ", "There is no code to run."),
+        ("#" * 50_001, "The code is too long: at most 50000 characters."),
+    ],
+)
+def test_a_failure_is_told_in_a_sentence_with_its_line(code: str, told: str) -> None:
+    with pytest.raises(ToolError) as raised:
+        run(code)
+    assert str(raised.value) == told
+
+
+def test_a_missing_file_is_answered_with_the_tools_that_read_files() -> None:
+    with pytest.raises(ToolError, match="read files with read_file or query_table"):
+        run("open('sales.csv')")
+
+
+def test_running_code_asks_first_and_shows_all_of_it() -> None:
+    assert run_python.asks
+    assert run_python.preview
+    assert run_python.preview(CONTEXT, {"code": "print(1)\x1b[2K"}) == "print(1)\\x1b[2K"
+
+
+def test_the_code_starts_in_an_empty_folder_without_the_users_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "secret")
+    told = run("import os\nprint(os.listdir(), 'API_TOKEN' in os.environ, os.environ['HOME'] == os.getcwd())")
+    assert told == "['main.py'] False True"
+
+
+def test_the_folder_is_gone_afterwards() -> None:
+    folder = run("import os\nopen('x', 'w').write('x')\nprint(os.getcwd())")
+    assert not Path(folder).exists()
+
+
+def test_modules_in_the_current_folder_of_the_parent_are_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trap.py").write_text("print('trapped')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ToolError, match="No module named 'trap'"):
+        run("import trap")
+
+
+def test_memory_is_limited() -> None:
+    with pytest.raises(ToolError, match=r"MemoryError .*1024 MB are available"):
+        run("x = 'a' * (3 << 30)")
+
+
+def test_output_is_limited_and_keeps_both_ends() -> None:
+    told = run("print('begin' + 'x' * 50000 + 'end')")
+    assert told.startswith("begin")
+    assert told.endswith("end")
+    assert "bytes left out" in told
+    assert len(told) < 9000
+
+
+def test_files_and_endless_output_are_limited() -> None:
+    with pytest.raises(ToolError, match="it may print or write 10 MB"):
+        run("while True:\n    print('x' * 100000)")
+    with pytest.raises(ToolError, match="it may print or write 10 MB"):
+        run("open('f', 'wb').write(b'x' * 20_000_000)")
+
+
+def test_time_on_the_clock_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python, "LIMITS", Limits(wall_seconds=1))
+    start = time.monotonic()
+    with pytest.raises(ToolError, match="stopped after 1 seconds"):
+        run("import time\ntime.sleep(60)")
+    assert time.monotonic() - start < 5
+
+
+def test_processor_time_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python, "LIMITS", Limits(wall_seconds=30, cpu_seconds=1))
+    with pytest.raises(ToolError, match="more than 1 seconds of processor time"):
+        run("while True:\n    pass")
+
+
+def test_a_program_that_ignores_its_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python, "LIMITS", Limits(wall_seconds=1))
+    with pytest.raises(ToolError, match="stopped after"):
+        run("import signal, time\nfor s in (2, 15, 24): signal.signal(s, signal.SIG_IGN)\nwhile True: time.sleep(1)")
+
+
+FORKS = """
+import os, time
+for _ in range(3):
+    if os.fork() == 0:
+        time.sleep(60)
+print(os.getpgid(0), flush=True)
+"""
+
+
+def alive(group: int) -> bool:
+    """Whether any process of a group still runs; the dead that nobody has collected do not count."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(of_group) == group and state not in "ZX":
+            return True
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("ending", ["", "time.sleep(60)", "os._exit(0)"])
+def test_processes_left_behind_are_killed_however_the_program_ends(ending: str) -> None:
+    result = limited(FORKS + ending, Limits(wall_seconds=2))
+    deadline = time.monotonic() + 5
+    while alive(int(result.stdout)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() == 0, reason="nothing limits the processes of root")
+def test_the_number_of_processes_is_limited() -> None:
+    bomb = """
+import os, time
+started = 0
+try:
+    while started < 500:
+        if os.fork() == 0:
+            time.sleep(60)
+        started += 1
+except OSError:
+    pass
+print(started)
+"""
+    result = limited(bomb, Limits(wall_seconds=10, processes=16))
+    assert int(result.stdout) <= 16
+
+
+def test_a_few_threads_fit_into_the_limits() -> None:
+    code = "import threading, time\nts = [threading.Thread(target=time.sleep, args=(0.1,)) for _ in range(16)]\n"
+    assert run(code + "for t in ts: t.start()\nfor t in ts: t.join()\nprint('ok')") == "ok"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of the processes of POSIX")
+def test_limits_cannot_be_raised_again_by_a_user() -> None:
+    code = "import resource\nprint(*[resource.getrlimit(k) for k in (resource.RLIMIT_CPU, resource.RLIMIT_AS)])"
+    result = limited(code, Limits(cpu_seconds=7, memory_bytes=1 << 30))
+    assert result.stdout.strip() == f"(7, 7) ({1 << 30}, {1 << 30})"
+
+
+def test_standard_input_is_empty_and_standard_error_comes_back() -> None:
+    result = limited("import sys\nprint(repr(sys.stdin.read()))\nprint('e', file=sys.stderr)\nsys.exit(5)", Limits())
+    assert (result.stdout.strip(), result.stderr.strip(), result.exit_code) == ("''", "e", 5)
+
+
+def test_a_program_that_does_not_exist_is_an_error_not_a_result() -> None:
+    result = run_limited([str(Path("/no/such/program"))])
+    assert result.exit_code != 0

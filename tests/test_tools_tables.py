@@ -1,0 +1,283 @@
+"""Tables in files: the queries that work, those that are helped, and those that must not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from umi_local.toolbox import ToolContext, ToolError, Workspace
+from umi_local.tools.tables import query_table
+
+COLUMNS = "The table is called data. Its columns are: item (VARCHAR), price (DOUBLE), sold on (DATE)."
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> ToolContext:
+    root = tmp_path / "workspace"
+    (root / "old").mkdir(parents=True)
+    (root / "sales.csv").write_text(
+        "item,price,sold on\nlamp,19.5,2024-01-05\nchair,49,2024-01-06\nlamp,20.5,2024-02-01\n", encoding="utf-8"
+    )
+    (root / "other.csv").write_text("a\n1\n", encoding="utf-8")
+    (tmp_path / "outside.csv").write_text("secret\n42\n", encoding="utf-8")
+    return ToolContext(Workspace(root), tmp_path / "notes.md")
+
+
+def query(context: ToolContext, sql: str, path: str = "sales.csv") -> str:
+    text: str = query_table.call(context, query_table.validate({"path": path, "sql": sql}))
+    return text
+
+
+def put(context: ToolContext, name: str, content: str | bytes) -> str:
+    data = content.encode() if isinstance(content, str) else content
+    (context.workspace.root / name).write_bytes(data)
+    return name
+
+
+def test_rows_come_as_a_small_table_with_a_header(context: ToolContext) -> None:
+    told = query(context, "SELECT item, sum(price) AS total FROM data GROUP BY item ORDER BY total;")
+    assert told == "item | total\nlamp | 40\nchair | 49"
+
+
+@pytest.mark.parametrize(
+    "name", ["data", "DATA", "sales", "sales.csv", '"sales.csv"', "'sales.csv'", "`sales`", "table"]
+)
+def test_the_table_answers_to_several_names(context: ToolContext, name: str) -> None:
+    assert query(context, f"SELECT count(*) AS n FROM {name}") == "n\n3"
+
+
+def test_a_path_with_a_folder_and_a_dash_may_stand_for_the_table(context: ToolContext) -> None:
+    path = put(context, "old/sales-2023.csv", "v\n5\n7\n")
+    assert query(context, "SELECT sum(v) AS s FROM old/sales-2023.csv", path) == "s\n12"
+    assert query(context, "SELECT sum(v) AS s FROM sales-2023", path) == "s\n12"
+
+
+def test_a_text_in_double_quotes_is_taken_for_a_text(context: ToolContext) -> None:
+    assert query(context, 'SELECT price FROM data WHERE item = "chair"') == "price\n49"
+
+
+def test_a_column_in_double_quotes_stays_a_column(context: ToolContext) -> None:
+    assert query(context, 'SELECT "sold on" FROM data WHERE price = 49') == "sold on\n2024-01-06"
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("DESCRIBE data", "column_name | column_type\nitem | VARCHAR\nprice | DOUBLE\nsold on | DATE"),
+        ("WITH d AS (SELECT price FROM data) SELECT max(price) AS m FROM d", "m\n49"),
+        ("FROM data SELECT item LIMIT 1 -- the first", "item\nlamp"),
+        ("SELECT item FROM data LIMIT 1; -- done", "item\nlamp"),
+        ("SELECT NULL AS n, 0.1 + 0.2 AS x, 'a\nb' AS t", "n | x | t\nNULL | 0.3 | a b"),
+        ("SELECT 1.0::DOUBLE / 3 AS third", "third\n0.333333333333"),
+        ("SELECT 'from sales' AS t", "t\nfrom sales"),
+    ],
+)
+def test_other_forms_of_question_work(context: ToolContext, sql: str, told: str) -> None:
+    assert query(context, sql) == told
+
+
+def test_summarize_and_show_work(context: ToolContext) -> None:
+    assert "price | DOUBLE | 19.5 | 49.0" in query(context, "SUMMARIZE data")
+    assert "data" in query(context, "SHOW TABLES")
+
+
+def test_a_long_result_is_cut_with_a_count_of_the_rest(context: ToolContext) -> None:
+    lines = query(context, "SELECT * FROM range(73)").splitlines()
+    assert (len(lines), lines[-1]) == (52, "... and 23 more rows.")
+
+
+def test_a_long_cell_is_cut(context: ToolContext) -> None:
+    assert query(context, "SELECT repeat('x', 5000) AS t") == "t\n" + "x" * 200 + "..."
+
+
+def test_no_rows_are_told_with_the_columns(context: ToolContext) -> None:
+    assert query(context, "SELECT * FROM data WHERE price > 99") == f"No rows match. {COLUMNS}"
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT price FROM data WHERE item = 'Lamp'", "SELECT sum(price) FROM data WHERE item='Lamp'"]
+)
+def test_a_text_in_the_wrong_case_is_pointed_out(context: ToolContext, sql: str) -> None:
+    assert "ILIKE ignores upper and lower case" in query(context, sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "part"),
+    [
+        ("SELECT cost FROM data", 'Referenced column "cost" not found'),
+        ("SELECT * FROM customers", "Table with name customers does not exist"),
+        ("SELEC price", "syntax error"),
+        ("SELECT sum(item) FROM data", "No function matches"),
+        ("", "Only a single SELECT"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line_with_the_columns(context: ToolContext, sql: str, part: str) -> None:
+    with pytest.raises(ToolError) as raised:
+        query(context, sql)
+    assert part in str(raised.value)
+    assert str(raised.value).endswith(COLUMNS)
+    assert "\n" not in str(raised.value)
+
+
+# --- file formats
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.tsv", "a\tb\n1\tx\n2\ty\n"),
+        ("semicolons.csv", "a;b\n1;x\n2;y\n"),
+        ("t.txt", "a,b\n1,x\n2,y\n"),
+        ("title.csv", "Report for January\n\na,b\n1,x\n2,y\n"),
+        ("t.json", json.dumps([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}])),
+        ("t.jsonl", '{"a": 1, "b": "x"}\n{"a": 2, "b": "y"}\n'),
+        ("t[1].csv", "a,b\n1,x\n2,y\n"),
+        ("w*.CSV", "a,b\n1,x\n2,y\n"),
+    ],
+)
+def test_formats_are_read_by_their_suffix(context: ToolContext, name: str, content: str) -> None:
+    put(context, "t1.csv", "a,b\n9,z\n")  # the pattern t[1].csv would match it
+    put(context, "w1.CSV", "a,b\n9,z\n")
+    assert query(context, "SELECT * FROM data ORDER BY a", put(context, name, content)) == "a | b\n1 | x\n2 | y"
+
+
+def test_parquet_is_read(context: ToolContext) -> None:
+    import duckdb
+
+    target = context.workspace.root / "t.parquet"
+    duckdb.connect().execute(f"COPY (SELECT 7 AS seven) TO '{target}' (FORMAT parquet)")
+    assert query(context, "SELECT * FROM t", "t.parquet") == "seven\n7"
+
+
+def test_times_with_a_zone_are_shown(context: ToolContext) -> None:
+    path = put(context, "t.csv", "moment\n2024-01-05T10:00:00Z\n")
+    assert query(context, "SELECT moment FROM data", path) == "moment\n2024-01-05 10:00:00+00"
+
+
+def test_rows_of_different_length_are_kept(context: ToolContext) -> None:
+    path = put(context, "ragged.csv", "a,b,c\n1,2,3\n4,5\n")
+    assert query(context, "SELECT * FROM data", path) == "a | b | c\n1 | 2 | 3\n4 | 5 | NULL"
+
+
+def test_a_column_that_turns_into_text_late_is_kept(context: ToolContext) -> None:
+    path = put(context, "late.csv", "a,b\n" + "1,2\n" * 30_000 + "x,3\n")
+    assert query(context, "SELECT count(*) AS n, max(a) AS m FROM data", path) == "n | m\n30001 | x"
+
+
+def test_old_western_encodings_are_read(context: ToolContext) -> None:
+    path = put(context, "latin.csv", "name,n\nJosé,1\n".encode("latin-1"))
+    assert query(context, "SELECT name FROM data", path) == "name\nJosé"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("picture.png", b"\x89PNG", "is no table; query_table reads CSV"),
+        ("empty.csv", b"", "empty.csv is empty"),
+        ("broken.json", b"{not json", "Malformed JSON"),
+        ("broken.parquet", b"PAR1 no PAR1 at all", "Parquet"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(context: ToolContext, name: str, content: bytes, part: str) -> None:
+    with pytest.raises(ToolError) as raised:
+        query(context, "SELECT * FROM data", put(context, name, content))
+    assert part.lower() in str(raised.value).lower()
+    assert str(context.workspace.root) not in str(raised.value)
+
+
+def test_a_bad_row_is_named_with_its_line(context: ToolContext) -> None:
+    path = put(context, "bad.csv", "a,b\n" + "1,2\n" * 3000 + "3,4,5\n")
+    with pytest.raises(ToolError, match=r"Line: 3002.*Expected Number of Columns: 2 Found: 3"):
+        query(context, "SELECT * FROM data", path)
+
+
+# --- what must not work
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY data TO '{out}/x.csv'",
+        "COPY (SELECT 1) TO '{out}/x.csv'",
+        "EXPORT DATABASE '{out}/x'",
+        "ATTACH '{out}/x.db'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET enable_external_access = true",
+        "PRAGMA database_list",
+        "CALL pragma_version()",
+        "CREATE TABLE x AS SELECT 1",
+        "INSERT INTO data VALUES ('x', 1, NULL)",
+        "DELETE FROM data",
+        "DROP TABLE data",
+        "SELECT 1; COPY data TO '{out}/x.csv'",
+        "WITH x AS (SELECT 1) INSERT INTO data SELECT 'x', 1, NULL FROM x",
+        "EXPLAIN ANALYZE SELECT 1",
+    ],
+)
+def test_only_a_single_question_is_run(context: ToolContext, sql: str) -> None:
+    outside = context.workspace.root.parent
+    before = sorted(outside.rglob("*"))
+    with pytest.raises(ToolError, match="Only a single SELECT"):
+        query(context, sql.format(out=outside))
+    assert sorted(outside.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "'{out}/outside.csv'",
+        "read_csv('{out}/outside.csv')",
+        "read_text('{out}/outside.csv')",
+        "read_blob('/etc/hostname')",
+        "read_json_auto('{out}/outside.csv')",
+        "read_parquet('{out}/*')",
+        "glob('{out}/*')",
+        "sniff_csv('{out}/outside.csv')",
+        "'{out}/*.csv'",
+        "'other.csv'",
+        "other.csv",
+        "read_csv('source.csv')",
+        "'http://127.0.0.1:1/x.csv'",
+        "query('COPY data TO ''{out}/x.csv''')",
+        "(SELECT * FROM read_csv('{out}/outside.csv'))",
+    ],
+)
+def test_no_question_reads_another_file(context: ToolContext, source: str) -> None:
+    outside = context.workspace.root.parent
+    before = sorted(outside.rglob("*"))
+    with pytest.raises(ToolError) as raised:
+        query(context, f"SELECT * FROM {source.format(out=outside)}")
+    assert "42" not in str(raised.value)
+    assert sorted(outside.rglob("*")) == before
+
+
+@pytest.mark.parametrize("path", ["../outside.csv", "link.csv"])
+def test_no_path_reads_outside_the_workspace(context: ToolContext, path: str) -> None:
+    (context.workspace.root / "link.csv").symlink_to(context.workspace.root.parent / "outside.csv")
+    with pytest.raises(ToolError, match="lies outside the workspace"):
+        query(context, "SELECT * FROM data", path)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT repeat('x', 4000000000)",
+        "SELECT list_sum(range(3000000000))",
+        "SELECT list(range) FROM range(500000000)",
+    ],
+)
+def test_a_question_that_needs_too_much_memory_ends_alone(context: ToolContext, sql: str) -> None:
+    with pytest.raises(ToolError, match="too much memory"):
+        query(context, sql)
+
+
+def test_a_question_that_takes_too_long_is_stopped(context: ToolContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    from umi_local.toolbox.sandbox import Limits
+    from umi_local.tools import tables
+
+    monkeypatch.setattr(tables, "LIMITS", Limits(wall_seconds=1.5, memory_bytes=3 << 30))
+    with pytest.raises(ToolError, match=r"took longer than 1\.5 seconds"):
+        query(context, "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 5")
