@@ -142,7 +142,7 @@ def test_lines_are_found_in_any_case_with_file_and_number(context: ToolContext) 
 
 def test_a_file_is_found_by_its_name_too(context: ToolContext) -> None:
     assert call(search_files, context, text="anna").splitlines() == [
-        "letters/Anna.txt (its name)",
+        "letters/Anna.txt (a file of this name; read_file shows its text)",
         "letters/Anna.txt:1: Dear Anna,",
     ]
 

@@ -133,7 +133,7 @@ def _searchable(start: Path) -> Iterator[Path]:
 def _hits(file: Path, name: str, wanted: str) -> Iterator[tuple[str, bool]]:
     """Lines that contain the phrase (True) or only all its words (False), as `path:number: line`."""
     if wanted in file.name.lower():
-        yield f"{name} (its name)", True
+        yield f"{name} (a file of this name; read_file shows its text)", True
     text = _text_of(file)
     words = wanted.split()
     for number, line in enumerate(text.splitlines(), 1):

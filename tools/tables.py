@@ -30,7 +30,7 @@ _KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".json": "json", ".jsonl"
 def query_table(
     context: ToolContext,
     path: Annotated[str, "CSV, TSV, JSON or Parquet file"],
-    sql: Annotated[str, "such as SELECT sum(price) FROM data"],
+    sql: Annotated[str, "such as SELECT * FROM data ORDER BY price LIMIT 1"],
 ) -> str:
     """Query a table file with SQL: sum, count, filter, sort. The table is called data; DESCRIBE data lists columns."""
     file = context.workspace.file(path)

@@ -137,6 +137,9 @@ def _short(cell: str) -> str:
 def shortened(error: duckdb.Error) -> str:
     if isinstance(error, duckdb.OutOfMemoryException):
         return "The query needs too much memory; ask for less, or for fewer rows."
+    missing = re.search(r'column "([^"]*)" not found', str(error))
+    if missing:
+        return f"There is no column {missing[1]}."
     lines = str(error).strip().splitlines()
     told = lines[:3] if "CSV Error on Line" in lines[0] else lines[:1]  # of a bad row also what it is and should be
     return "; ".join(line.rstrip(" .!") for line in told) + "."

@@ -23,7 +23,7 @@ from umi_local.pull import ensure_verified, missing
 from umi_local.roles import Single, Team, TurnLimits, Turns
 from umi_local.settings import Mode, Settings, load_settings
 from umi_local.styles.data import chat_style, flat_style, worked_examples
-from umi_local.toolbox import Approval, LocalToolbox, Tool, ToolContext, Workspace
+from umi_local.toolbox import Approval, Effect, LocalToolbox, Tool, ToolContext, Workspace
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,12 @@ def toolbox_for(tools: Sequence[Tool], workspace: Path, notes: Path, approval: A
     if not workspace.is_dir():
         raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
     return LocalToolbox(tools, ToolContext(Workspace(workspace), notes), approval)
+
+
+def context_for(toolbox: LocalToolbox) -> str:
+    """What the agent is told of the workspace without asking: what lies in it, if any tool may read."""
+    reads = any(tool.effect is Effect.READS for tool in toolbox.tools)
+    return toolbox.context.workspace.overview() if reads else ""
 
 
 def broadcast(*listeners: Emit | None) -> Emit:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from umi_local.messages import Constraint, Role, ToolSpec
-from umi_local.styles.data import Language, Plans
+from umi_local.styles.data import Language, Plans, Stage
 from umi_local.trajectory import Next, Trajectory
 
 # Small models stall on white space where a grammar lets them choose it.
@@ -24,12 +24,13 @@ def constraint_for(
     if role is Role.CALLER and language.caller_follows:
         tools = _named(trajectory) or tools
     forms = {Next.CALL: plans.call, Next.CONCLUDE: plans.conclude, Next.GIVE_UP: plans.give_up}
+    open_choices = [choice for choice in Next if choice in choices and forms[choice] is not None]
     parts = {
-        "$plans": "|".join(f"({forms[choice]}) Next: {choice}" for choice in Next if choice in choices),
-        "$steps": " | ".join(_STEPS[choice] for choice in Next if choice in choices),
+        "$plans": "|".join(f"({forms[choice]}) Next: {choice}" for choice in open_choices),
+        "$steps": " | ".join(_STEPS[choice] for choice in open_choices),
         "$call": plans.call,
         "$conclude": plans.conclude,
-        "$give_up": plans.give_up,
+        "$give_up": plans.give_up or plans.conclude,
         "$more": language.grammars.get("more", "").replace("$number", str(max_calls - 1)) if max_calls > 1 else "",
         "$tools": " | ".join(_tool(spec, language.grammars["tool"]) for spec in tools) or '""',
     }
@@ -48,10 +49,10 @@ def inexpressible(tool: ToolSpec, language: Language) -> str:
 def _plans(language: Language, trajectory: Trajectory) -> Plans:
     """The forms of a rationale at this point of the run, with the tools' names filled in."""
     seen = trajectory.steps[-1].observations if trajectory.steps else ()
-    state = "first" if not seen else "after_error" if seen[-1].is_error else "after_result"
-    plans = language.plans.get(state) or language.plans["always"]
+    stage: Stage = "first" if not seen else "after_error" if seen[-1].is_error else "after_result"
+    plans = language.plans.get(stage) or language.plans["always"]
     names = "|".join(re.escape(tool.name) for tool in trajectory.tools)
-    return Plans(**{name: form.replace("$names", names) for name, form in plans})
+    return Plans(**{name: form and form.replace("$names", names) for name, form in plans})
 
 
 def _named(trajectory: Trajectory) -> tuple[ToolSpec, ...]:
@@ -82,4 +83,3 @@ def _literal(text: str) -> str:
 def _closed(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The schema without room for arguments that it does not name, and with white space fixed."""
     return {"additionalProperties": False, **parameters, "x-guidance": _JSON_OPTIONS}
-

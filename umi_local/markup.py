@@ -67,7 +67,7 @@ class TemplateMarkup:
 
         say("user", *system)
         for who, text in turns:
-            if who in (Speaker.USER, Speaker.OBSERVATION):
+            if who in (Speaker.CONTEXT, Speaker.USER, Speaker.OBSERVATION):
                 say("user", Segment(text, False))
             else:
                 say("user", Segment(self.cues[who], True))

@@ -23,6 +23,7 @@ TEAM = (Role.PLANNER, Role.CALLER, Role.SUMMARIZER)
 class Speaker(StrEnum):
     """Who said a message of the conversation."""
 
+    CONTEXT = "context"
     USER = "user"
     PLANNER = "planner"
     CALLER = "caller"

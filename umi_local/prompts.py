@@ -8,7 +8,7 @@ kept in a cache between turns, runs and processes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -75,8 +75,10 @@ class ChatRenderer:
     folded: bool = False
 
     def render(self, trajectory: Trajectory, role: Role) -> Prompt:
-        system = [Segment(self.style.system.strip(), True), *self._tools(trajectory), *self._context(trajectory)]
-        messages = [*self._shown(trajectory), *trajectory.history, *messages_of(trajectory)]
+        system = [Segment(self.style.system.strip(), True), *self._tools(trajectory)]
+        context = [Message(Speaker.CONTEXT, trajectory.context)] if trajectory.context else []
+        # What differs between workspaces comes after all that does not.
+        messages = [*self._shown(trajectory), *context, *trajectory.history, *messages_of(trajectory)]
         turns = self._folded(messages) if self.folded else [(m.speaker, m.text) for m in messages]
         return self.markup.prompt(system, turns, self._speaker(role))
 
@@ -104,11 +106,6 @@ class ChatRenderer:
             for tool in trajectory.tools
         ]
         return [Segment(self.style.tools_heading, True), Segment("".join(lines), False)]
-
-    def _context(self, trajectory: Trajectory) -> list[Segment]:
-        if not trajectory.context:
-            return []
-        return [Segment(self.style.context_heading, True), Segment(trajectory.context, False)]
 
     def _shown(self, trajectory: Trajectory) -> list[Message]:
         """The worked examples whose tools are all listed."""
@@ -150,6 +147,8 @@ class FlatRenderer:
         trunk: list[Segment] = []
         if words.documents:
             trunk += [Segment(f"{self.style.documents_line}\n", True), *self._documents(trajectory.tools)]
+        if trajectory.context:
+            trunk += [Segment(trajectory.context, False), Segment("\n", True)]
         trunk += [Segment(f"{words.history_line or self.style.history_line}\n", True), *self._history(trajectory)]
         return Prompt(tuple(trunk), tuple(self._suffix(trajectory, words.lines, words.marker)))
 

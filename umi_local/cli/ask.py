@@ -95,13 +95,14 @@ def answer(
     listeners: Sequence[Emit | None],
 ) -> tuple[Trajectory, dict[str, Any]]:
     """One run on llama.cpp, and what it cost."""
-    from umi_local.assemble import agent_for, broadcast, llama_backend
+    from umi_local.assemble import agent_for, broadcast, context_for, llama_backend
     from umi_local.stats import Stats
 
     stats, started = Stats(), time.monotonic()
     backend = llama_backend(wanted)
     try:
-        trajectory = agent_for(wanted, backend, toolbox, broadcast(stats, *listeners)).run(question, history)
+        agent = agent_for(wanted, backend, toolbox, broadcast(stats, *listeners))
+        trajectory = agent.run(question, history, context_for(toolbox))
     finally:
         backend.close()
     return trajectory, stats.to_json(time.monotonic() - started)

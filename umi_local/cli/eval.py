@@ -90,7 +90,7 @@ def tasks(
 @contextmanager
 def runner(wanted: Setup, workspace: Path, names: list[str] | None, allow: list[str], verbose: bool) -> Iterator[Run]:
     """How each task is run: one backend for all, a fresh copy of the workspace and empty notes for each."""
-    from umi_local.assemble import agent_for, broadcast, chosen_tools, llama_backend, toolbox_for
+    from umi_local.assemble import agent_for, broadcast, chosen_tools, context_for, llama_backend, toolbox_for
     from umi_local.cli.console import StepPrinter
     from umi_local.errors import UsageError
     from umi_local.toolbox import Approval
@@ -107,7 +107,8 @@ def runner(wanted: Setup, workspace: Path, names: list[str] | None, allow: list[
             copy = Path(scratch, "workspace")
             shutil.copytree(workspace, copy)
             toolbox = toolbox_for(chosen, copy, Path(scratch, "notes.md"), approval)
-            return agent_for(wanted, backend, toolbox, broadcast(StepPrinter() if verbose else None)).run(query)
+            agent = agent_for(wanted, backend, toolbox, broadcast(StepPrinter() if verbose else None))
+            return agent.run(query, context=context_for(toolbox))
 
     try:
         yield run

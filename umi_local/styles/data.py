@@ -19,11 +19,17 @@ class _Data(BaseModel):
 
 
 class Plans(_Data):
-    """The form of a rationale, as a regular expression, by the decision that follows it; $names are the tools'."""
+    """The form of a rationale, as a regular expression, by the decision that follows it; $names are the tools'.
+
+    Without a form for it, giving up is not open at that point of a run.
+    """
 
     call: str
     conclude: str
-    give_up: str
+    give_up: str | None = None
+
+
+Stage = Literal["always", "first", "after_result", "after_error"]
 
 
 class Language(_Data):
@@ -34,7 +40,7 @@ class Language(_Data):
     """
 
     grammars: Mapping[str, str]
-    plans: Mapping[Literal["always", "first", "after_result", "after_error"], Plans]
+    plans: Mapping[Stage, Plans]
     caller_follows: bool = False
 
 
@@ -44,11 +50,10 @@ class ChatStyle(_Data):
     system: str
     tools_heading: str
     tool_line: str
-    context_heading: str
     speakers: Mapping[str, str]
     cues: Mapping[str, str]
     grammars: Mapping[str, str]
-    plans: Mapping[str, Plans]
+    plans: Mapping[Stage, Plans]
 
     @cached_property
     def language(self) -> Language:
@@ -72,7 +77,7 @@ class FlatStyle(_Data):
     markers: Mapping[str, str]
     roles: Mapping[str, FlatRole]
     grammars: Mapping[str, str]
-    plans: Mapping[str, Plans]
+    plans: Mapping[Stage, Plans]
 
     @cached_property
     def language(self) -> Language:
@@ -116,7 +121,7 @@ class Example(_Data):
 class Examples(_Data):
     """Worked runs, and the forms of a rationale that they teach."""
 
-    plans: Mapping[str, Plans]
+    plans: Mapping[Stage, Plans]
     example: tuple[Example, ...]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+_SHOWN = 24
+_HEADER_BYTES = 160
 
 
 class ToolError(Exception):
@@ -47,9 +51,36 @@ class Workspace:
             raise ToolError(f"{path} is a folder, not a file; list_files shows what is in it.")
         raise ToolError(f"The file {path} does not exist.{self._neighbours(real)}")
 
+    def overview(self) -> str:
+        """What lies in the folder, in one line: its first files and folders by name, and the columns of CSV tables.
+
+        A small model that knows a file's name and columns makes far fewer wrong calls (see DESIGN.md).
+        """
+        try:
+            entries = sorted(entry for entry in self.root.iterdir() if not entry.name.startswith("."))
+        except OSError:
+            return ""
+        if not entries:
+            return "The workspace is empty."
+        more = f", and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
+        return f"Files in the workspace: {', '.join(map(_described, entries[:_SHOWN]))}{more}."
+
     def _neighbours(self, missing: Path) -> str:
         folder = missing.parent
         if not folder.is_dir():
             return f" There is no folder {folder.name} either."
         names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))[:12]
         return f" The folder has: {', '.join(names)}." if names else " The folder is empty."
+
+
+def _described(entry: Path) -> str:
+    name = " ".join(entry.name.split())
+    if entry.is_dir():
+        return f"{name}/"
+    if entry.suffix.lower() != ".csv" or not entry.is_file():
+        return name
+    with suppress(OSError), entry.open("rb") as file:
+        header = file.read(_HEADER_BYTES).decode("utf-8", errors="replace").split("\n")[0]
+        columns = [" ".join(column.strip().strip('"').split()) for column in header.split(",")]
+        return f"{name} (columns {', '.join(columns)})"
+    return name

@@ -1,0 +1,72 @@
+"""How everyday tasks are read and scored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from umi_local.errors import UsageError
+from umi_local.evaluation.tasks import Task, read_tasks, run_tasks, score
+from umi_local.messages import Observation, ToolCall
+from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
+
+MONDAY = datetime(2026, 11, 23)
+
+
+def run(answer: str, *tools: str) -> Trajectory:
+    steps = tuple(Step(Decision("", Next.CALL), (ToolCall(tool),), (Observation(""),)) for tool in tools)
+    return Trajectory("q", steps=steps).ended(StopReason.ANSWERED, answer)
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer", "tools", "passed"),
+    [
+        ({"tools": ["a"], "answer_any": ["42"]}, "It is 42.", ["a"], True),
+        ({"tools": ["a"], "answer_any": ["42"]}, "It is 42.", [], False),
+        ({"tools": ["a"], "answer_any": ["42"]}, "It is 41.", ["a"], False),
+        ({"tools": ["a"], "answer_any": ["42"]}, "It is 42.", ["b", "a", "a"], True),
+        ({"tools": ["a", "b"], "answer_any": ["42"]}, "42", ["a"], False),
+        ({"tools": [], "answer_any": ["hello"]}, "HELLO!", [], True),
+        ({"tools": [], "answer_any": ["hello"]}, "hello", ["a"], False),
+        ({"tools": [], "answer_any": ["1845"]}, "1,845.00", [], True),
+        ({"tools": [], "answer_any": ["22,140"]}, "22140", [], True),
+        ({"tools": [], "answer_all": ["tea", "milk"]}, "Tea", [], False),
+        ({"tools": [], "answer_all": ["tea", "milk"]}, "Milk, tea", [], True),
+        ({"tools": [], "answer_today": "weekday"}, "It is Monday.", [], True),
+        ({"tools": [], "answer_today": "year"}, "2025", [], False),
+        ({"tools": [], "answer_today": "date"}, "23 November 2026", [], True),
+        ({"tools": []}, "", [], False),
+    ],
+)
+def test_a_task_needs_its_tools_and_its_answer(fields, answer, tools, passed):
+    task = Task.model_validate({"id": "t", "query": "q", **fields})
+    assert score(task, run(answer, *tools), 1.0, MONDAY).passed is passed
+
+
+def test_a_run_that_fails_counts_as_failed_and_the_next_goes_on():
+    def broken(query: str) -> Trajectory:
+        if query == "bad":
+            raise UsageError("It broke.")
+        return run("fine")
+
+    tasks = [Task(id=q, query=q, tools=(), answer_any=("fine",)) for q in ("bad", "good")]
+    scores = list(run_tasks(tasks, broken, lambda: 0.0))
+    assert [(s.passed, s.stop) for s in scores] == [(False, "It broke."), (True, "answered")]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [("{", "Line 2"), ('{"id": "x"}', "query"), ('{"id": "x", "query": "q", "tools": [], "answr": []}', "answr")],
+)
+def test_a_line_that_is_no_task_is_named(tmp_path: Path, line: str, told: str):
+    file = tmp_path / "tasks.jsonl"
+    file.write_text('{"id": "a", "query": "q", "tools": []}\n' + line)
+    with pytest.raises(UsageError, match=told):
+        read_tasks(file)
+
+
+def test_the_development_tasks_can_be_read():
+    tasks = read_tasks(Path(__file__).parent / "everyday" / "dev.jsonl")
+    assert len({task.id for task in tasks}) == len(tasks) > 30
