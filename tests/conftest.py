@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,10 @@ from umi_local.toolbox import Approval, LocalToolbox, ToolContext, ToolError, Wo
 
 # Where the models lie between test runs; a clean machine fills it through `models pull`.
 MODEL_CACHE = Path(os.environ.get("UMI_LOCAL_TEST_HOME", Path.home() / ".cache" / "umi-local-tests"))
+
+
+# A shell that starts pytest in the background has it ignore Ctrl-C, and its children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from umi_local.constraints import constraint_for, inexpressible
 from umi_local.messages import Observation, Role, ToolCall, ToolSpec
 from umi_local.observations import REPEATED, Repeats, cut
 from umi_local.prompts import action_calls, json_calls
-from umi_local.styles.data import chat_style, flat_style
-from umi_local.trajectory import Decision, Next
+from umi_local.styles.data import chat_style, flat_style, worked_examples
+from umi_local.trajectory import Decision, Next, Step, Trajectory
 
 SIMPLE = {"type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"]}
 ARGUMENTS = st.dictionaries(
@@ -23,29 +23,60 @@ ARGUMENTS = st.dictionaries(
 )
 
 
-@pytest.mark.parametrize("grammars", [chat_style().grammars, flat_style().grammars], ids=["chat", "alpha-umi"])
+@pytest.mark.parametrize("language", [chat_style().language, flat_style().language], ids=["chat", "alpha-umi"])
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("choices", [tuple(Next), (Next.CONCLUDE,)], ids=["all", "conclude"])
 @pytest.mark.parametrize("most_calls", [1, 4])
-def test_every_roles_grammar_compiles(grammars, role, choices, most_calls):
+def test_every_roles_grammar_compiles(language, role, choices, most_calls):
     names = ["plain", 'with "quotes"', "größe 名前", "$arguments", "a\nb"]
-    tools = [ToolSpec(name, "", SIMPLE) for name in names]
-    grammar = constraint_for(role, grammars, tools, choices, most_calls).grammar
+    run = Trajectory("q", tuple(ToolSpec(name, "", SIMPLE) for name in names))
+    grammar = constraint_for(role, language, run, choices, most_calls).grammar
     failed, messages = LLMatcher.validate_grammar_with_warnings(LLMatcher.grammar_from_lark(grammar))
     assert not failed, messages
 
 
 def test_only_the_decisions_that_are_open_may_be_written():
-    grammar = constraint_for(Role.PLANNER, chat_style().grammars, (), (Next.CONCLUDE,), 1).grammar
+    grammar = constraint_for(Role.PLANNER, chat_style().language, Trajectory("q"), (Next.CONCLUDE,), 1).grammar
     assert "conclusion" in grammar
     assert "caller" not in grammar
 
 
 def test_a_schema_that_cannot_be_constrained_is_found_alone():
-    grammars = chat_style().grammars
+    language = chat_style().language
     odd = {"type": "object", "properties": {"x": {"$ref": "https://example.org/schema"}}}
-    assert inexpressible(ToolSpec("odd", "", odd), grammars)
-    assert not inexpressible(ToolSpec("fine", "", SIMPLE), grammars)
+    assert inexpressible(ToolSpec("odd", "", odd), language)
+    assert not inexpressible(ToolSpec("fine", "", SIMPLE), language)
+
+
+TAUGHT = chat_style().language.model_copy(
+    update={"plans": {**chat_style().plans, **worked_examples().plans}, "caller_follows": True}
+)
+
+
+def plans_after(*observations: Observation) -> str:
+    steps = (Step(Decision("Use look_up to see.", Next.CALL), (), observations),) if observations else ()
+    run = Trajectory("q", (ToolSpec("look_up", "", SIMPLE), ToolSpec("other", "", SIMPLE)), steps=steps)
+    return constraint_for(Role.PLANNER, TAUGHT, run, tuple(Next), 1).grammar
+
+
+def test_what_a_taught_planner_may_write_follows_how_far_the_run_is():
+    assert "No tool is needed" in plans_after()
+    assert "The (result is" in plans_after(Observation("fine"))
+    assert "give up" not in plans_after(Observation("fine"))
+    assert "give up" in plans_after(Observation("broken", is_error=True))
+    assert "Use (look_up|other) to" in plans_after()
+
+
+def test_a_taught_caller_is_bound_to_the_tool_that_the_plan_names():
+    tools = (ToolSpec("look_up", "", SIMPLE), ToolSpec("other", "", SIMPLE))
+
+    def callable_after(rationale: str) -> list[str]:
+        run = Trajectory("q", tools, steps=(Step(Decision(rationale, Next.CALL)),))
+        grammar = constraint_for(Role.CALLER, TAUGHT, run, (), 1).grammar
+        return [tool.name for tool in tools if tool.name in grammar]
+
+    assert callable_after("Use other to see.") == ["other"]
+    assert callable_after("Something else.") == ["look_up", "other"]
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from umi_local.constraints import constraint_for
 from umi_local.errors import ConfigError
 from umi_local.markup import FamilyMarkup, TemplateMarkup, markup_for
 from umi_local.messages import ModelInfo, Observation, Prompt, Role, ToolCall, ToolSpec
-from umi_local.prompts import ChatRenderer, FlatRenderer, messages_of, signature
+from umi_local.prompts import ChatRenderer, FlatRenderer, messages_of, plan_text, signature
 from umi_local.styles.data import chat_style, flat_style, worked_examples
+from umi_local.tools import BUILTIN_TOOLS
 from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
 
 STYLE = chat_style()
@@ -99,10 +104,34 @@ def test_a_model_without_a_template_needs_a_name_for_its_markup():
 
 
 def test_examples_are_shown_only_where_their_tools_are_listed():
-    shown = renderer(examples=worked_examples())
-    only_add = shown.render(Trajectory("q", (ADD,)), Role.PLANNER).text
-    assert not [e for e in worked_examples() if e.tools and e.query in only_add]
-    assert [e for e in worked_examples() if not e.tools and e.query in only_add]
+    taught = worked_examples()
+    only_add = renderer(examples=taught).render(Trajectory("q", (ADD,)), Role.PLANNER).text
+    assert not [e for e in taught.example if e.tools and e.query in only_add]
+    assert [e for e in taught.example if not e.tools and e.query in only_add]
+
+
+def test_worked_examples_use_the_built_in_tools_as_they_are():
+    specs = {tool.name: tool for tool in BUILTIN_TOOLS}
+    for example in worked_examples().example:
+        for step in example.steps:
+            specs[step.tool].validate(step.arguments)
+
+
+def test_worked_examples_are_written_in_the_form_that_they_teach():
+    language = renderer(examples=worked_examples()).language
+    tools = tuple(tool.spec for tool in BUILTIN_TOOLS)
+    for example in worked_examples().example:
+        run = Trajectory(example.query, tools)
+        for step in example.trajectory.steps:
+            grammar = constraint_for(Role.PLANNER, language, run, tuple(Next), 1).grammar
+            (form,) = re.findall(r"/(.*)/", grammar)
+            assert re.fullmatch(form, plan_text(step)), plan_text(step)
+            run = run.with_step(step)
+
+
+def test_the_workspace_stands_behind_what_never_changes():
+    text = renderer(examples=worked_examples()).render(replace(RUN, context="Files: a.txt"), Role.PLANNER).text
+    assert text.index("Good morning!") < text.index("Files: a.txt") < text.index("2 + 3?")
 
 
 def test_a_single_models_turn_holds_its_plan_and_its_call():

@@ -18,7 +18,7 @@ FOLDERS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
 # A module imports from its own line and from those above it.
 RANKS = [
     "errors messages trajectory events protocols wire",
-    "markup prompts parse constraints observations stats styles settings paths",
+    "markup prompts parse constraints observations stats styles settings paths manifest",
     "agent roles",
     "toolbox",
     "convert",
@@ -29,6 +29,7 @@ RANKS = [
     "evaluation",
     "assemble",
     "cli tui",
+    "__main__",
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names.split()}
 APART = {("cli", "tui"), ("tui", "cli")}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import ctypes
+import re
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +81,30 @@ class Weights:
         """
         tokens = [llama_cpp.llama_vocab_bos(self.vocab)] if llama_cpp.llama_vocab_get_add_bos(self.vocab) else []
         for segment in merged(segments):
-            tokens += self._encode(segment.text, parse_special=segment.trusted)
+            tokens += self._encode(segment.text, True) if segment.trusted else self._encode_content(segment.text)
         return tokens
 
     def count(self, text: str) -> int:
-        return len(self._encode(text, parse_special=False))
+        return len(self._encode_content(text))
+
+    def _encode_content(self, text: str) -> list[int]:
+        """Text from outside. llama.cpp leaves control tokens unparsed if told so, but always parses user-defined
+        ones (`<tool_call>`): a cut behind the first character of each leaves it as ordinary text.
+        """
+        cuts = [found.start() + 1 for found in self._markers.finditer(text)] if self._markers else []
+        pieces = [text[a:b] for a, b in pairwise([0, *cuts, len(text)])]
+        return [token for piece in pieces for token in self._encode(piece, False)]
+
+    @cached_property
+    def _markers(self) -> re.Pattern[str] | None:
+        """Where a user-defined token's text begins; those of white space alone are no markup."""
+        texts = [
+            self._token_text(token)
+            for token in range(self.vocab_size)
+            if llama_cpp.llama_vocab_get_attr(self.vocab, token) & llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+        ]
+        marks = "|".join(re.escape(text) for text in texts if text.strip())
+        return re.compile(f"(?={marks})") if marks else None
 
     def _encode(self, text: str, parse_special: bool) -> list[int]:
         raw = text.encode("utf-8", errors="replace")
