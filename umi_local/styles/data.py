@@ -44,7 +44,16 @@ class Language(_Data):
     caller_follows: bool = False
 
 
-class ChatStyle(_Data):
+class _Style(_Data):
+    grammars: Mapping[str, str]
+    plans: Mapping[Stage, Plans]
+
+    @cached_property
+    def language(self) -> Language:
+        return Language(grammars=self.grammars, plans=self.plans)
+
+
+class ChatStyle(_Style):
     """Roles as speakers in a model's chat markup."""
 
     system: str
@@ -52,12 +61,6 @@ class ChatStyle(_Data):
     tool_line: str
     speakers: Mapping[str, str]
     cues: Mapping[str, str]
-    grammars: Mapping[str, str]
-    plans: Mapping[Stage, Plans]
-
-    @cached_property
-    def language(self) -> Language:
-        return Language.model_validate({"grammars": self.grammars, "plans": self.plans})
 
 
 class FlatRole(_Data):
@@ -69,19 +72,13 @@ class FlatRole(_Data):
     marker: str
 
 
-class FlatStyle(_Data):
+class FlatStyle(_Style):
     """The paper's flat prompts. `markers` open a turn of the history, by speaker."""
 
     documents_line: str
     history_line: str
     markers: Mapping[str, str]
     roles: Mapping[str, FlatRole]
-    grammars: Mapping[str, str]
-    plans: Mapping[Stage, Plans]
-
-    @cached_property
-    def language(self) -> Language:
-        return Language.model_validate({"grammars": self.grammars, "plans": self.plans})
 
 
 class ExampleStep(_Data):

@@ -77,7 +77,8 @@ def _described(entry: Path) -> str:
     name = " ".join(entry.name.split())
     if entry.is_dir():
         return f"{name}/"
-    if entry.suffix.lower() != ".csv" or not entry.is_file():
+    # A link may lead outside, or to another workspace's table: its name is all that is told.
+    if entry.suffix.lower() != ".csv" or entry.is_symlink() or not entry.is_file():
         return name
     with suppress(OSError), entry.open("rb") as file:
         header = file.read(_HEADER_BYTES).decode("utf-8", errors="replace").split("\n")[0]
