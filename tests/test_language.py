@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from llguidance import LLMatcher
+from llguidance import LLMatcher, LLTokenizer
 
 from umi_local import parse
 from umi_local.constraints import constraint_for, inexpressible
@@ -65,6 +65,22 @@ def test_what_a_taught_planner_may_write_follows_how_far_the_run_is():
     assert "give up" not in plans_after(Observation("fine"))
     assert "give up" in plans_after(Observation("broken", is_error=True))
     assert "Use (look_up|other) to" in plans_after()
+
+
+@pytest.mark.parametrize("language", [chat_style().language, TAUGHT], ids=["free", "taught"])
+@pytest.mark.parametrize("role", [Role.PLANNER, Role.SINGLE])
+def test_a_rationale_cannot_hold_a_decision_before_the_one_that_ends_it(language, role):
+    run = Trajectory("q", (ToolSpec("look_up", "", SIMPLE),))
+    grammar = constraint_for(role, language, run, tuple(Next), 1).grammar
+    matcher = LLMatcher(LLTokenizer("byte"), LLMatcher.grammar_from_lark(grammar))
+    text = b"Use look_up to see. Next: conclusion. And so on. Next: caller."
+    taken = matcher.try_consume_tokens(list(text))
+    assert b"Next: caller" not in text[:taken]
+
+
+def test_a_single_models_first_decision_counts_whatever_its_answer_says():
+    text = "Done. Next: conclusion.\nThe file says: Next: give up."
+    assert parse.whole_step(text) == (Decision("Done.", Next.CONCLUDE), "The file says: Next: give up.")
 
 
 def test_a_taught_caller_is_bound_to_the_tool_that_the_plan_names():

@@ -9,6 +9,7 @@ from umi_local.messages import ToolCall
 from umi_local.trajectory import Decision, Next
 
 _DECISIONS = (Next.GIVE_UP, Next.CONCLUDE, Next.CALL)
+_DECIDED = re.compile(rf"Next: ({'|'.join(_DECISIONS)})\.")
 _ACTION = re.compile(r"Action:(?P<name>(?:(?!Action:).)*?)Action Input:(?P<arguments>.*)", re.DOTALL)
 
 
@@ -25,9 +26,11 @@ def decision(text: str) -> Decision:
 
 
 def whole_step(text: str) -> tuple[Decision, str]:
-    """A single model's turn of the chat style: its decision, and the call or answer behind it."""
-    made = decision(text)
-    return made, text.partition(f"Next: {made.next}.")[2].strip()
+    """A single model's turn of the chat style: its first decision, and the call or answer behind it."""
+    found = _DECIDED.search(text)
+    if not found:
+        return decision(text), ""
+    return Decision(text[: found.start()].strip(), Next(found[1])), text[found.end() :].strip()
 
 
 def paper_step(text: str) -> tuple[Decision, str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from umi_local.toolbox import LocalToolbox
     from umi_local.trajectory import Trajectory
 
+DENIED = 5
 _PIPE_LIMIT = 8_000_000
 _ENDINGS = {
     StopReason.GAVE_UP: "The agent gave up.",
@@ -68,6 +69,8 @@ def ask(
     from umi_local.sessions import open_store
     from umi_local.toolbox import Approval
 
+    if json_output and stream_json:
+        raise UsageError("--json and --stream-json exclude each other.", "Give one of them.")
     question = whole_query(query)
     wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed)
     chosen = chosen_tools(choices.tool_names(tools))
@@ -79,12 +82,16 @@ def ask(
     choices.pull_missing(wanted)
     session_id = session_id or store.create(wanted.pack_name, workspace.absolute(), wanted.settings.mode)
     output = JsonOutput() if json_output else StreamOutput() if stream_json else AnswerOutput()
-    listeners = [store.record(session_id), output, None if quiet else StepPrinter()]
+    # The printer takes its passing line away before the answer is written in its place.
+    listeners = [store.record(session_id), None if quiet else StepPrinter(), output]
     trajectory, stats = answer(wanted, toolbox, question, history, listeners)
     output.finish(result_json(trajectory, wanted.pack_name, session_id, stats))
     if trajectory.stop in _ENDINGS and not quiet:
         typer.echo(_ENDINGS[trajectory.stop], err=True)
-    raise typer.Exit(exit_code(trajectory))
+    code = exit_code(trajectory)
+    if code == DENIED:
+        typer.echo("A tool was denied, so nothing it was to do was done, whatever the answer says.", err=True)
+    raise typer.Exit(code)
 
 
 def answer(
@@ -145,5 +152,5 @@ def exit_code(trajectory: Trajectory) -> int:
     if trajectory.stop is StopReason.CANCELLED:
         return 130
     if any(observation.denied for step in trajectory.steps for observation in step.observations):
-        return 5
+        return DENIED
     return 0 if trajectory.answer else 1

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 from umi_local.cli.plain import printable
-from umi_local.events import CallEnded, CallStarted, Event, StepEnded, TextWritten, TurnEnded, Warned
+from umi_local.events import (
+    CallEnded,
+    CallStarted,
+    Event,
+    RunEnded,
+    RunStarted,
+    StepEnded,
+    TextWritten,
+    TurnEnded,
+    TurnStarted,
+    Warned,
+)
 from umi_local.messages import Role
 from umi_local.trajectory import Next
 
@@ -14,10 +26,23 @@ _WIDTH = 160
 
 
 class StepPrinter:
-    """Prints a line per turn and call. Nothing of a model's or tool's text reaches the terminal as a command."""
+    """Prints a line per turn and call. Nothing of a model's or tool's text reaches the terminal as a command.
+
+    On a terminal a passing line says who is at work: reading a long prompt takes a while.
+    """
+
+    def __init__(self) -> None:
+        self._may_pass = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._passing = False
 
     def __call__(self, event: Event) -> None:
         match event:
+            case RunStarted():
+                self._pass("reading the prompt ...")
+            case TurnStarted(role, step) if step or role not in (Role.PLANNER, Role.SINGLE):
+                self._pass(f"{role} at work ...")
+            case TextWritten(Role.SUMMARIZER) | StepEnded() | RunEnded():
+                self._pass("")
             case TurnEnded(role, _, text, usage) if role in (Role.PLANNER, Role.SINGLE):
                 speed = f"{usage.sampled + usage.forced} tokens, {usage.seconds:.1f} s"
                 self._line(role, f"{text}  ({speed})")
@@ -34,8 +59,16 @@ class StepPrinter:
     def _line(self, who: str, text: str) -> None:
         flat = " ".join(printable(text).split())
         shown = flat if len(flat) <= _WIDTH else f"{flat[: _WIDTH - 1]}…"
+        self._pass("")
         sys.stderr.write(f"{who:>8}  {shown}\n")
         sys.stderr.flush()
+
+    def _pass(self, text: str) -> None:
+        """A line that the next one replaces; an empty one takes it away."""
+        if self._may_pass and (text or self._passing):
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+            self._passing = bool(text)
 
 
 class AnswerStream:

@@ -36,7 +36,7 @@ def _suites() -> None:
     """Keeps the suite's name on the command line while there is only one."""
 
 
-@app.command()
+@app.command(short_help="Everyday tasks, end to end, with real tools.")
 def tasks(
     file: Annotated[Path, typer.Option("--file", metavar="F", help="Tasks, one JSON object per line.")],
     workspace: Annotated[Path, typer.Option("--workspace", metavar="DIR", help="The files that the tasks speak of.")],
@@ -59,8 +59,9 @@ def tasks(
 
     Run everyday tasks end to end, with real tools on a copy of the workspace, and score them.
 
-    A task is passed if every tool it names was called (or none at all, where it names none) and the answer
-    contains what it should.
+    A task is a JSON object on a line: `id`, `query`, `tools` (what a right run calls at least; empty: it must call
+    none), and what the answer must contain: `answer_any`, `answer_all` (lists of texts; case and thousands commas do
+    not matter), `answer_today` (weekday, year, month or date).
     """
     from umi_local.evaluation.tasks import dump, read_tasks, run_tasks
     from umi_local.evaluation.tasks import report as as_report

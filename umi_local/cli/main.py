@@ -73,6 +73,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         code = _code_of(given, debug)
         sys.stdout.flush()
     except KeyboardInterrupt:
+        print("\nInterrupted; what was done so far is kept.", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         _discard_output()

@@ -235,11 +235,12 @@ def _bad_files(bad: list[PackFile]) -> Exception:
 
 
 def _state(files: Iterable[PackFile]) -> str:
-    from umi_local.pull import bytes_to_fetch, missing
+    from umi_local.pull import bytes_to_fetch, missing, path_of
 
     files = tuple(files)
     if not any(map(missing, files)):
-        return "here"
+        wrong = [file for file in files if path_of(file).stat().st_size != file.bytes and not file.shipped]
+        return "damaged" if wrong else "here"
     percent = 100 - 100 * sum(map(bytes_to_fetch, files)) // sum(file.bytes for file in files)
     return f"{percent} % here" if percent else "not here"
 

@@ -14,6 +14,8 @@ import typer
 if TYPE_CHECKING:
     from umi_local.sessions import Session
 
+_PIPED_WIDTH = 400
+
 app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
@@ -141,7 +143,7 @@ def _line(session: Session) -> str:
     title = " ".join(printable(session.title).split())
     used = session.used.astimezone().strftime("%Y-%m-%d %H:%M")
     line = f"{session.id}  {used}  {session.runs:>3}  {session.state:<12}  {title}"
-    return line[: shutil.get_terminal_size().columns] if sys.stdout.isatty() else line
+    return line[: shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED_WIDTH]
 
 
 def _write(out: Path, text: str, force: bool) -> None:

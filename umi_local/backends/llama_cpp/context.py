@@ -49,7 +49,8 @@ class CancelFlag:
         return self._cell[0] != b"\x00"
 
     def watch(self, handle: llama_cpp.llama_context_p) -> None:
-        strlen = ctypes.cast(ctypes.CDLL(None).strlen, llama_cpp.ggml_abort_callback)
+        libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)
+        strlen = ctypes.cast(libc.strlen, llama_cpp.ggml_abort_callback)
         llama_cpp.llama_set_abort_callback(handle, strlen, ctypes.cast(self._cell, ctypes.c_void_p))
 
 
@@ -62,7 +63,7 @@ class Context:
         params.n_batch = params.n_ubatch = _BATCH
         params.n_seq_max = 2
         params.kv_unified = True
-        params.n_threads = params.n_threads_batch = threads or len(os.sched_getaffinity(0))
+        params.n_threads = params.n_threads_batch = threads or _usable_cores()
         params.no_perf = True
         handle = llama_cpp.llama_init_from_model(weights.handle, params)
         if not handle:
@@ -144,6 +145,13 @@ class Context:
         if status == 1:
             raise ContextFull(f"The context of {self.tokens} tokens is full.", "Start a new session.")
         raise ModelFailed(f"llama.cpp could not evaluate a batch (status {status}).", "Try again.")
+
+
+def _usable_cores() -> int:
+    """The cores this process may run on; all of them where the system does not say."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def shared_prefix(held: Sequence[int], wanted: Sequence[int]) -> int:
