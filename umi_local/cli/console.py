@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 
 from umi_local.cli.plain import printable
@@ -22,7 +23,7 @@ from umi_local.events import (
 from umi_local.messages import Role
 from umi_local.trajectory import Next
 
-_WIDTH = 160
+_WIDTH = 170
 
 
 class StepPrinter:
@@ -58,7 +59,8 @@ class StepPrinter:
 
     def _line(self, who: str, text: str) -> None:
         flat = " ".join(printable(text).split())
-        shown = flat if len(flat) <= _WIDTH else f"{flat[: _WIDTH - 1]}…"
+        width = min(_WIDTH, shutil.get_terminal_size().columns if self._may_pass else _WIDTH) - 10
+        shown = flat if len(flat) <= width else f"{flat[: width - 1]}…"
         self._pass("")
         sys.stderr.write(f"{who:>8}  {shown}\n")
         sys.stderr.flush()
