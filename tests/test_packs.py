@@ -99,7 +99,7 @@ def changed(*keys: Any, to: Any) -> dict[str, Any]:
 def test_a_shipped_pack_plays_every_role_from_pinned_files(name: str) -> None:
     pack = load_pack(name)
     assert pack.name == name
-    assert all(pack.plays(role) for role in Role)
+    assert all(pack.model(role) for role in Role)
     assert pack.licence == "Apache-2.0"
     for file in pack.files.values():
         assert file.pack == name
@@ -120,7 +120,7 @@ def test_the_shipped_packs_are_listed_and_one_is_the_default() -> None:
     ],
 )
 def test_a_shipped_pack_has_the_published_file(name: str, size: int, sha256: str) -> None:
-    (file,) = load_pack(name).files_of(*Role)
+    (file,) = load_pack(name).files.values()
     assert (file.bytes, file.sha256) == (size, sha256)
 
 
@@ -142,17 +142,14 @@ def test_every_role_may_have_a_file_of_its_own(tmp_path: Path) -> None:
         data["files"][role] = {**data["files"]["base"], "sha256": f"{index}" * 64}
         data["roles"][role] = {"model": role}
     pack = load_pack(write_manifest(tmp_path / "mine.toml", data))
-    assert len(pack.files_of()) == 3
-    assert len(pack.files_of(*Role)) == 4
+    assert len({pack.model(role).sha256 for role in Role}) == 4
     assert pack.model(Role.SINGLE).sha256 == "3" * 64
 
 
 def test_roles_share_a_file_and_have_adapters(tmp_path: Path) -> None:
     pack = load_pack(write_manifest(tmp_path / "mine.toml", MANIFEST))
-    assert [file.filename for file in pack.files_of()] == ["base.gguf", "plan.gguf"]
     assert pack.adapter(Role.PLANNER) == pack.files["plan"]
     assert pack.adapter(Role.CALLER) is None
-    assert not pack.plays(Role.SINGLE)
     with pytest.raises(ConfigError, match="no role single"):
         pack.model(Role.SINGLE)
 

@@ -37,7 +37,7 @@ class Setup:
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        return (Role.SINGLE,) if self.settings.mode is Mode.SINGLE else TEAM
+        return roles_of(self.settings.mode)
 
     @property
     def pack_name(self) -> str:
@@ -82,6 +82,11 @@ class Setup:
         return ModelSpec(str(model), str(adapter) if adapter else None, context, threads, layers)
 
 
+def roles_of(mode: Mode) -> tuple[Role, ...]:
+    """Who takes turns in a mode."""
+    return (Role.SINGLE,) if mode is Mode.SINGLE else TEAM
+
+
 def setup(
     settings: Settings,
     pack: str = "",
@@ -90,8 +95,7 @@ def setup(
 ) -> Setup:
     """What the flags ask for. A model for every role needs no pack."""
     models = models or {}
-    roles = (Role.SINGLE,) if settings.mode is Mode.SINGLE else TEAM
-    needs_pack = bool(pack) or any(role not in models for role in roles)
+    needs_pack = bool(pack) or any(role not in models for role in roles_of(settings.mode))
     chosen = load_pack(pack or settings.pack or DEFAULT_PACK) if needs_pack else None
     return Setup(settings, chosen, models, adapters or {})
 

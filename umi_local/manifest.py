@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from umi_local.errors import ConfigError
-from umi_local.messages import TEAM, Role
+from umi_local.messages import Role
 
 
 def _form(pattern: str, words: str) -> AfterValidator:
@@ -172,10 +172,6 @@ class RolePack(_Manifest):
                     raise ValueError(f"roles.{role}.{kind} names {name!r}, whose kind is {self.files[name].kind}")
         return self
 
-    def plays(self, role: Role) -> bool:
-        """Whether the pack has files for `role`; only `single` may be left out."""
-        return getattr(self.roles, role) is not None
-
     def model(self, role: Role) -> PackFile:
         """The model file of `role`.
 
@@ -188,11 +184,6 @@ class RolePack(_Manifest):
         """The adapter file of `role`, if it has one. Raises what `model` does."""
         name = self._files_of(role).adapter
         return self.files[name] if name is not None else None
-
-    def files_of(self, *roles: Role) -> tuple[PackFile, ...]:
-        """The files that `roles` need (none named: planner, caller and summarizer), each once."""
-        wanted = [file for role in roles or TEAM for file in (self.model(role), self.adapter(role)) if file]
-        return tuple({file.sha256: file for file in wanted}.values())
 
     def _files_of(self, role: Role) -> RoleFiles:
         entry: RoleFiles | None = getattr(self.roles, role)

@@ -4,10 +4,8 @@ from umi_local.pull.download import pull
 from umi_local.pull.progress import OnProgress, Progress, Stage
 from umi_local.pull.store import (
     FileState,
-    Located,
     bytes_to_fetch,
     ensure_verified,
-    locate,
     missing,
     path_of,
     remove,
@@ -16,13 +14,11 @@ from umi_local.pull.store import (
 
 __all__ = [
     "FileState",
-    "Located",
     "OnProgress",
     "Progress",
     "Stage",
     "bytes_to_fetch",
     "ensure_verified",
-    "locate",
     "missing",
     "path_of",
     "pull",

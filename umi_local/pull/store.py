@@ -12,13 +12,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from umi_local.errors import ModelCorrupt, ModelMissing, StorageError, UsageError
-from umi_local.manifest import PackFile, RolePack
-from umi_local.messages import Role
+from umi_local.manifest import PackFile
 from umi_local.paths import cannot_write, models_dir, private_dir
 from umi_local.pull.progress import OnProgress, Progress, Stage, silent
 
@@ -30,14 +28,6 @@ class FileState(StrEnum):
     VERIFIED = "verified"
     MISSING = "missing"
     CORRUPT = "corrupt"
-
-
-@dataclass(frozen=True, slots=True)
-class Located:
-    """The verified files that play a role."""
-
-    model: Path
-    adapter: Path | None
 
 
 def path_of(file: PackFile) -> Path:
@@ -60,15 +50,6 @@ def bytes_to_fetch(file: PackFile) -> int:
         return 0
     part = part_of(path_of(file))
     return max(0, file.bytes - (part.stat().st_size if part.is_file() else 0))
-
-
-def locate(pack: RolePack, role: Role, on_progress: OnProgress = silent) -> Located:
-    """The files that play `role`, each verified. Raises what `ensure_verified` does."""
-    adapter = pack.adapter(role)
-    return Located(
-        ensure_verified(pack.model(role), on_progress),
-        ensure_verified(adapter, on_progress) if adapter else None,
-    )
 
 
 def ensure_verified(file: PackFile, on_progress: OnProgress = silent) -> Path:
