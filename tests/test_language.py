@@ -69,16 +69,27 @@ def test_what_a_taught_planner_may_write_follows_how_far_the_run_is():
 
 @pytest.mark.parametrize("language", [chat_style().language, TAUGHT], ids=["free", "taught"])
 @pytest.mark.parametrize("role", [Role.PLANNER, Role.SINGLE])
-def test_a_rationale_cannot_hold_a_decision_before_the_one_that_ends_it(language, role):
+@pytest.mark.parametrize("text", ["Use look_up to see Next Next Nevertheless", "No tool is needed Next to New York"])
+def test_no_rationale_breaks_the_constraint(language, role, text):
     run = Trajectory("q", (ToolSpec("look_up", "", SIMPLE),))
-    grammar = constraint_for(role, language, run, tuple(Next), 1).grammar
-    matcher = LLMatcher(LLTokenizer("byte"), LLMatcher.grammar_from_lark(grammar))
-    text = b"Use look_up to see. Next: conclusion. And so on. Next: caller."
-    taken = matcher.try_consume_tokens(list(text))
-    assert b"Next: caller" not in text[:taken]
+    matcher = LLMatcher(
+        LLTokenizer("byte"),
+        LLMatcher.grammar_from_lark(constraint_for(role, language, run, tuple(Next), 1).grammar),
+    )
+    for byte in text.encode():
+        matcher.compute_bitmask()
+        matcher.consume_token(byte)
+    assert not matcher.is_error(), matcher.get_error()
 
 
-def test_a_single_models_first_decision_counts_whatever_its_answer_says():
+def test_the_decision_that_ends_a_plan_counts_whatever_its_rationale_speaks_of():
+    text = "Use a to b. Next: conclusion. And so on. Next: caller."
+    assert parse.closing_decision(text).next is Next.CALL
+    assert parse.closing_decision("no decision at all").next is Next.CALL
+    assert parse.whole_step(f"{text}\n{{}}") == (parse.closing_decision(text), "{}")
+
+
+def test_a_single_models_answer_may_speak_of_decisions():
     text = "Done. Next: conclusion.\nThe file says: Next: give up."
     assert parse.whole_step(text) == (Decision("Done.", Next.CONCLUDE), "The file says: Next: give up.")
 

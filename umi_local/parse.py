@@ -9,7 +9,7 @@ from umi_local.messages import ToolCall
 from umi_local.trajectory import Decision, Next
 
 _DECISIONS = (Next.GIVE_UP, Next.CONCLUDE, Next.CALL)
-_DECIDED = re.compile(rf"Next: ({'|'.join(_DECISIONS)})\.")
+_CLOSING = re.compile(rf"Next: ({'|'.join(_DECISIONS)})\.\s*$")
 _ACTION = re.compile(r"Action:(?P<name>(?:(?!Action:).)*?)Action Input:(?P<arguments>.*)", re.DOTALL)
 
 
@@ -25,12 +25,16 @@ def decision(text: str) -> Decision:
     return Decision(text.strip(), Next.CALL)
 
 
+def closing_decision(text: str) -> Decision:
+    """The decision that ends a constrained plan, whatever its rationale speaks of; else as `decision` finds it."""
+    found = _CLOSING.search(text)
+    return Decision(text[: found.start()].strip(), Next(found[1])) if found else decision(text)
+
+
 def whole_step(text: str) -> tuple[Decision, str]:
-    """A single model's turn of the chat style: its first decision, and the call or answer behind it."""
-    found = _DECIDED.search(text)
-    if not found:
-        return decision(text), ""
-    return Decision(text[: found.start()].strip(), Next(found[1])), text[found.end() :].strip()
+    """A single model's turn of the chat style: its plan, a line that ends in a decision, and the call or answer."""
+    plan, _, rest = text.partition("\n")
+    return closing_decision(plan), rest.strip()
 
 
 def paper_step(text: str) -> tuple[Decision, str]:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from umi_local import parse
 from umi_local.constraints import constraint_for
-from umi_local.events import TextWritten, TurnEnded, TurnStarted
+from umi_local.events import TextWritten, TurnEnded, TurnStarted, Warned
 from umi_local.messages import Completion, Role, Sampling, ToolCall
 from umi_local.prompts import Renderer
 from umi_local.protocols import Backend, Emit
@@ -27,7 +27,7 @@ class Incomplete(Exception):
 class TurnLimits:
     """Tokens each turn may write, and how many calls one caller's turn may hold."""
 
-    plan_tokens: int = 96
+    plan_tokens: int = 512
     call_tokens: int = 512
     answer_tokens: int = 512
     calls: int = 1
@@ -65,6 +65,8 @@ class Turns:
             lambda text: self.emit(TextWritten(role, text)),
         )
         self.emit(TurnEnded(role, step, completion.text, completion.usage))
+        if not completion.finished and completion.usage.sampled + completion.usage.forced >= max_tokens:
+            self.emit(Warned(f"The {role}'s text was cut at its limit of {max_tokens} tokens."))
         return completion
 
 
@@ -76,7 +78,7 @@ class Team:
 
     def plan(self, trajectory: Trajectory, choices: Collection[Next]) -> Decision:
         written = self.turns.take(Role.PLANNER, trajectory, self.turns.limits.plan_tokens, choices)
-        return parse.decision(written.text)
+        return parse.closing_decision(written.text)
 
     def call(self, trajectory: Trajectory) -> tuple[ToolCall, ...]:
         written = self.turns.take(Role.CALLER, trajectory, self.turns.limits.call_tokens, ())

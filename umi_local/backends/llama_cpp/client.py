@@ -64,12 +64,7 @@ class LlamaCppBackend:
         on_token: Callable[[str], None] = _ignore,
     ) -> Completion:
         grammar = constraint.grammar if constraint else None
-        try:
-            reply = self._ask("complete", role, on_token, grammar=grammar, sampling=asdict(sampling), **_prompt(prompt))
-        finally:
-            if self._kill_timer:
-                self._kill_timer.cancel()
-                self._kill_timer = None
+        reply = self._ask("complete", role, on_token, grammar=grammar, sampling=asdict(sampling), **_prompt(prompt))
         usage = Usage(**reply.pop("usage"))
         return Completion(usage=usage, **reply)
 
@@ -109,6 +104,10 @@ class LlamaCppBackend:
                 # Whatever the child still says belongs to a turn that nobody waits for.
                 self.close()
                 raise
+            finally:
+                if self._kill_timer:
+                    self._kill_timer.cancel()
+                    self._kill_timer = None
 
     def _reply(self, child: subprocess.Popen[str], on_text: Callable[[str], None]) -> Any:
         assert child.stdout is not None
