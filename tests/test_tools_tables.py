@@ -21,7 +21,7 @@ def context(tmp_path: Path) -> ToolContext:
         "item,price,sold on\nlamp,19.5,2024-01-05\nchair,49,2024-01-06\nlamp,20.5,2024-02-01\n", encoding="utf-8"
     )
     (root / "other.csv").write_text("a\n1\n", encoding="utf-8")
-    (tmp_path / "outside.csv").write_text("secret\n42\n", encoding="utf-8")
+    (tmp_path / "outside.csv").write_text("secret\nopen-sesame\n", encoding="utf-8")
     return ToolContext(Workspace(root), tmp_path / "notes.md")
 
 
@@ -250,7 +250,7 @@ def test_no_question_reads_another_file(context: ToolContext, source: str) -> No
     before = sorted(outside.rglob("*"))
     with pytest.raises(ToolError) as raised:
         query(context, f"SELECT * FROM {source.format(out=outside)}")
-    assert "42" not in str(raised.value)
+    assert "open-sesame" not in str(raised.value)
     assert sorted(outside.rglob("*")) == before
 
 
