@@ -1,0 +1,1 @@
+"""The paper's recipe: samples from recorded runs, a global and a local stage, adapters that ship."""

@@ -1,0 +1,1 @@
+"""Everyday runs for training: varied requests, the real tools, answers from what they returned."""
