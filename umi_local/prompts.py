@@ -39,7 +39,8 @@ class Renderer(Protocol):
 
 def messages_of(trajectory: Trajectory, write: CallWriter | None = None) -> tuple[Message, ...]:
     """A run as the messages it adds to a conversation; what was said before it (`history`) is not among them."""
-    messages = [Message(Speaker.USER, trajectory.query)]
+    # A run that goes on from the middle of a recorded conversation asks nothing of its own.
+    messages = [Message(Speaker.USER, trajectory.query)] if trajectory.query else []
     for step in trajectory.steps:
         messages.append(Message(Speaker.PLANNER, plan_text(step)))
         if step.calls:

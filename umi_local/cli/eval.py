@@ -2,144 +2,45 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from umi_local.cli import choices
+from umi_local.cli.eval_reports import compare, show
+from umi_local.cli.eval_suites import suite_command
+from umi_local.cli.eval_tasks import tasks
+from umi_local.evaluation.suites import SUITES
 
-if TYPE_CHECKING:
-    from umi_local.assemble import Setup
-    from umi_local.evaluation.tasks import Run, Score
-    from umi_local.trajectory import Trajectory
+
+class _Suites(TyperGroup):
+    """Names the suites where one is asked for that is not there."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from umi_local.errors import UsageError
+
+            known = ", ".join(name for name in self.list_commands(ctx) if name not in ("show", "compare"))
+            raise UsageError(f"There is no suite {args[0]!r}.", f"The suites are: {known}.")
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
+    cls=_Suites,
     rich_markup_mode=None,
     no_args_is_help=True,
     help="""\b
     Examples:
+      umi-local eval toolbench --data DATA --limit 20 --html toolbench.html
       umi-local eval tasks --file tasks.jsonl --workspace files --report report.json
+      umi-local eval show report.json --failed
+      umi-local eval compare before.json after.json
 
-    Measure an agent.
+    Measure an agent: a table, a JSON report, a page with plots. A run that was broken off goes on where it stopped.
     """,
 )
-
-
-@app.callback()
-def _suites() -> None:
-    """Keeps the suite's name on the command line while there is only one."""
-
-
-@app.command(short_help="Everyday tasks, end to end, with real tools.")
-def tasks(
-    file: Annotated[Path, typer.Option("--file", metavar="F", help="Tasks, one JSON object per line.")],
-    workspace: Annotated[Path, typer.Option("--workspace", metavar="DIR", help="The files that the tasks speak of.")],
-    report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write a JSON report.")] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="The report on stdout instead of the table.")] = False,
-    pack: choices.Pack = "",
-    model: choices.Models = None,
-    adapter: choices.Adapters = None,
-    mode: choices.ModeName = "",
-    tools: choices.Tools = None,
-    allow: choices.Allow = None,
-    max_steps: choices.MaxSteps = None,
-    seed: choices.Seed = None,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the steps of each task on stderr.")] = False,
-) -> None:
-    """\b
-    Examples:
-      umi-local eval tasks --file tasks.jsonl --workspace files
-      umi-local eval tasks --file tasks.jsonl --workspace files --mode single --json
-
-    Run everyday tasks end to end, with real tools on a copy of the workspace, and score them.
-
-    A task is a JSON object on a line: `id`, `query`, `tools` (what a right run calls at least; empty: it must call
-    none), and what the answer must contain: `answer_any`, `answer_all` (lists of texts; case and thousands commas do
-    not matter), `answer_today` (weekday, year, month or date).
-    """
-    from umi_local.evaluation.tasks import dump, read_tasks, run_tasks
-    from umi_local.evaluation.tasks import report as as_report
-
-    todo = read_tasks(file)
-    wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed)
-    choices.pull_missing(wanted)
-    scores: list[Score] = []
-    with runner(wanted, workspace, choices.tool_names(tools), allow or [], verbose) as run:
-        if not json_output:
-            typer.echo(_HEADING)
-        for score in run_tasks(todo, run, time.monotonic):
-            scores.append(score)
-            if not json_output:
-                typer.echo(_row(score))
-    told = as_report(scores, **provenance(wanted, file))
-    if report:
-        dump(told, report)
-    if json_output:
-        from umi_local.cli.plain import as_json
-
-        typer.echo(as_json(told))
-    else:
-        typer.echo(f"\n{told['passed']} of {told['n']} passed")
-
-
-@contextmanager
-def runner(wanted: Setup, workspace: Path, names: list[str] | None, allow: list[str], verbose: bool) -> Iterator[Run]:
-    """How each task is run: one backend for all, a fresh copy of the workspace and empty notes for each."""
-    from umi_local.assemble import agent_for, broadcast, chosen_tools, context_for, llama_backend, toolbox_for
-    from umi_local.cli.console import StepPrinter
-    from umi_local.errors import UsageError
-    from umi_local.toolbox import Approval
-
-    if not workspace.is_dir():
-        raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
-    chosen, approval = chosen_tools(names), Approval(allow=frozenset(allow))
-    backend = llama_backend(wanted)
-
-    def run(query: str) -> Trajectory:
-        if verbose:
-            typer.echo(f"\n{query}", err=True)
-        with tempfile.TemporaryDirectory() as scratch:
-            copy = Path(scratch, "workspace")
-            shutil.copytree(workspace, copy)
-            toolbox = toolbox_for(chosen, copy, Path(scratch, "notes.md"), approval)
-            agent = agent_for(wanted, backend, toolbox, broadcast(StepPrinter() if verbose else None))
-            return agent.run(query, context=context_for(toolbox))
-
-    try:
-        yield run
-    finally:
-        backend.close()
-
-
-def provenance(wanted: Setup, file: Path) -> dict[str, object]:
-    """What a number needs to be repeated."""
-    import hashlib
-    from importlib.metadata import version
-
-    return {
-        "pack": wanted.pack_name,
-        "mode": wanted.settings.mode.value,
-        "models": {role.value: Path(spec.model).name for role, spec in wanted.specs()[0].items()},
-        "seed": wanted.settings.seed,
-        "temperature": wanted.settings.temperature,
-        "file_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "versions": {name: version(name) for name in ("umi-local", "llama-cpp-python", "llguidance")},
-    }
-
-
-_HEADING = f"{'task':<10} {'':<4} {'tools called':<38} {'answer':<60} {'seconds':>7}"
-
-
-def _row(score: Score) -> str:
-    from umi_local.cli.plain import printable
-
-    verdict = "ok" if score.passed else "FAIL"
-    called = ("+" if score.tools_right else "-") + " " + (", ".join(score.called) or "none")
-    answer = ("+" if score.answer_right else "-") + " " + " ".join(printable(score.answer or score.stop).split())
-    return f"{score.task.id:<10} {verdict:<4} {called[:38]:<38} {answer[:60]:<60} {score.seconds:>7.1f}"
+app.command("tasks", short_help="Everyday tasks, end to end, with real tools.")(tasks)
+for _name, _entry in SUITES.items():
+    app.command(_name, short_help=_entry.help)(suite_command(_name, _entry))
+app.command("show", short_help="Read a report; open what went wrong.")(show)
+app.command("compare", short_help="Two or more reports, with paired intervals.")(compare)
