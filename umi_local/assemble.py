@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from umi_local.agent import Agent, RunLimits
 from umi_local.backends.llama_cpp.client import LlamaCppBackend
 from umi_local.backends.llama_cpp.spec import ModelSpec
 from umi_local.constraints import inexpressible
 from umi_local.errors import ConfigError, UsageError
+from umi_local.evaluation.suite import Contestant
 from umi_local.events import Warned
 from umi_local.manifest import PackFile, RolePack
 from umi_local.markup import markup_for
@@ -18,12 +20,17 @@ from umi_local.messages import TEAM, Role, Sampling
 from umi_local.packs import DEFAULT_PACK, load_pack
 from umi_local.paths import config_dir
 from umi_local.prompts import ChatRenderer, FlatRenderer, Renderer
-from umi_local.protocols import Backend, Emit
+from umi_local.protocols import Backend, Emit, Toolbox
 from umi_local.pull import ensure_verified, missing
-from umi_local.roles import Single, Team, TurnLimits, Turns
+from umi_local.roles import Crew, Single, Team, TurnLimits, Turns
 from umi_local.settings import Mode, Settings, load_settings
 from umi_local.styles.data import chat_style, flat_style, worked_examples
 from umi_local.toolbox import Approval, Effect, LocalToolbox, Tool, ToolContext, Workspace
+from umi_local.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from umi_local.backends.llama_cpp.vocabulary import Vocabulary
+    from umi_local.training.samples import Writer
 
 
 @dataclass(frozen=True)
@@ -126,13 +133,32 @@ def renderer_for(wanted: Setup, backend: Backend) -> Renderer:
 
 def agent_for(wanted: Setup, backend: Backend, toolbox: LocalToolbox, emit: Emit) -> Agent:
     """An agent on a backend. Tools whose schemas cannot be constrained are left out, each with a warning."""
-    settings = wanted.settings
     renderer = renderer_for(wanted, backend)
+    crew = _crew(wanted.settings, backend, renderer, emit)
+    return Agent(
+        crew, backend, _expressible(toolbox, renderer, emit), emit, _run_limits(wanted.settings), wanted.roles[0]
+    )
+
+
+def contestant_for(wanted: Setup, backend: Backend, emit: Emit) -> Contestant:
+    """An agent to be measured: its crew for single turns, and whole runs from a start with any toolbox."""
+    crew = _crew(wanted.settings, backend, renderer_for(wanted, backend), emit)
+
+    def run(start: Trajectory, toolbox: Toolbox) -> Trajectory:
+        agent = Agent(crew, backend, toolbox, emit, _run_limits(wanted.settings), wanted.roles[0])
+        return agent.run(start.query, start.history, start.context)
+
+    return Contestant(crew, run)
+
+
+def _crew(settings: Settings, backend: Backend, renderer: Renderer, emit: Emit) -> Crew:
     sampling = Sampling(settings.temperature, seed=settings.seed)
     turns = Turns(backend, renderer, sampling, TurnLimits(calls=settings.max_calls), emit)
-    crew = Single(turns) if settings.mode is Mode.SINGLE else Team(turns)
-    limits = RunLimits(settings.max_steps, settings.observation_tokens)
-    return Agent(crew, backend, _expressible(toolbox, renderer, emit), emit, limits, wanted.roles[0])
+    return Single(turns) if settings.mode is Mode.SINGLE else Team(turns)
+
+
+def _run_limits(settings: Settings) -> RunLimits:
+    return RunLimits(settings.max_steps, settings.observation_tokens)
 
 
 def _expressible(toolbox: LocalToolbox, renderer: Renderer, emit: Emit) -> LocalToolbox:
@@ -203,3 +229,20 @@ def broadcast(*listeners: Emit | None) -> Emit:
             listener(event)
 
     return emit
+
+
+def sample_writer(pack: str, vocabulary: Vocabulary, longest: int) -> Writer:
+    """What turns records into training samples for a pack's backbone, in the pack's style and markup.
+
+    Raises:
+        ConfigError: the pack is not in the chat style, in which adapters are trained.
+    """
+    from umi_local.training.samples import Writer
+
+    chosen = load_pack(pack)
+    if chosen.style != "chat":
+        raise ConfigError(f"The pack {pack} has the style {chosen.style}.", "Train a pack in the chat style.")
+    style = chat_style()
+    markup = markup_for(chosen.markup, vocabulary.info, style.speakers, style.cues)
+    # A trained pack is shown no worked runs, so neither are its samples.
+    return Writer(ChatRenderer(style, markup), ChatRenderer(style, markup, folded=True), vocabulary, longest)

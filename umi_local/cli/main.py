@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from umi_local.cli import eval as eval_command
-from umi_local.cli import models, sessions, tools
+from umi_local.cli import models, sessions, tools, train
 from umi_local.cli.ask import ask
 from umi_local.cli.plain import printable
 from umi_local.errors import UmiError
@@ -27,6 +27,7 @@ app.command(short_help="Answer one question.")(ask)
 app.add_typer(models.app, name="models", short_help="Fetch, list and remove models.")
 app.add_typer(tools.app, name="tools", short_help="List the tools, show one, run one.")
 app.add_typer(sessions.app, name="sessions", short_help="List, show, export and remove saved conversations.")
+app.add_typer(train.app, name="train", short_help="Train the roles' adapters.")
 app.add_typer(eval_command.app, name="eval", short_help="Score a pack on tasks.")
 
 

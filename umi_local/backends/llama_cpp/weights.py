@@ -1,4 +1,4 @@
-"""A GGUF file in memory: its vocabulary, its metadata and its adapters. Runs in the child only."""
+"""A GGUF file in memory: its vocabulary, its metadata and its adapters. Runs in the child, but for vocabularies."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class Adapter:
 class Weights:
     """One loaded model file, shared by every role that plays on it."""
 
-    def __init__(self, path: str, gpu_layers: int) -> None:
+    def __init__(self, path: str, gpu_layers: int, vocabulary_only: bool = False) -> None:
         params = llama_cpp.llama_model_default_params()
+        params.vocab_only = vocabulary_only
         params.n_gpu_layers = gpu_layers if gpu_layers >= 0 else 1_000_000
         handle = llama_cpp.llama_model_load_from_file(path.encode(), params)
         if not handle:
@@ -52,6 +53,8 @@ class Weights:
         self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
         self._adapters: dict[str, Adapter] = {}
         self._buffer = ctypes.create_string_buffer(_PIECE_BYTES)
+        if vocabulary_only:
+            return
         if llama_cpp.llama_model_has_encoder(handle) or not llama_cpp.llama_model_has_decoder(handle):
             raise ModelCorrupt(f"{path} is not a text generation model.", "Use a decoder-only GGUF.")
 
@@ -124,6 +127,10 @@ class Weights:
         if n < 0:
             raise ModelFailed(f"Token {token} of {self.path} is longer than {_PIECE_BYTES} bytes.")
         return bytes(self._buffer.raw[:n])
+
+    def name(self, token: int) -> bytes:
+        """How the vocabulary spells a token, control tokens too."""
+        return self._token_text(token).encode()
 
     def metadata(self, key: str) -> str:
         buffer = ctypes.create_string_buffer(_METADATA_BYTES)

@@ -1,0 +1,94 @@
+"""A LoRA adapter as a GGUF that llama.cpp loads beside its backbone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+
+from umi_local.errors import ModelCorrupt
+
+from .vet import vet_gguf
+
+Array = npt.NDArray[np.float32]
+
+_KEY = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight$")
+# What llama.cpp computes with rotary pairs side by side was stored with the two halves of a head apart.
+_HALVES_APART = {"llama", "mistral"}
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """What an adapter needs to know of the file that it goes with."""
+
+    architecture: str
+    layers: int
+    heads: int
+    key_heads: int
+
+    @classmethod
+    def of(cls, path: Path) -> Backbone:
+        """Read from a GGUF's checked header."""
+        header = vet_gguf(path)
+
+        def number(key: str) -> int:
+            return int(header.metadata.get(f"{header.architecture}.{key}", 0))
+
+        heads = number("attention.head_count")
+        return cls(header.architecture, number("block_count"), heads, number("attention.head_count_kv") or heads)
+
+
+def write_adapter(
+    path: Path, tensors: Mapping[str, Any], alpha: float, backbone: Backbone, invocation: Sequence[int], name: str
+) -> None:
+    """Write PEFT's tensors (lora_A (rank, in), lora_B (out, rank)) in float16; `invocation` makes it an activated one.
+
+    Raises:
+        ModelCorrupt: a tensor is none of a LoRA, or of a module that the architecture does not have.
+    """
+    names = gguf.get_tensor_name_map(_architecture(backbone), backbone.layers)
+    writer = gguf.GGUFWriter(path, backbone.architecture)
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_name(name)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(alpha))
+    if invocation:
+        kinds = gguf.GGUFValueType
+        tokens = [int(token) for token in invocation]
+        writer.add_key_value("adapter.alora.invocation_tokens", tokens, kinds.ARRAY, kinds.UINT32)
+    for key in sorted(tensors):
+        found = _KEY.match(key)
+        mapped = names.get_name(f"{found['module']}.weight", try_suffixes=(".weight",)) if found else None
+        if found is None or mapped is None:
+            raise ModelCorrupt(f"{key} is no tensor of a LoRA for {backbone.architecture}.")
+        array = np.asarray(tensors[key], dtype=np.float32)
+        if found["part"] == "B":
+            array = _arranged(array, mapped, backbone)
+        writer.add_tensor(f"{mapped}.lora_{found['part'].lower()}", array.astype(np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _architecture(backbone: Backbone) -> gguf.MODEL_ARCH:
+    known = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
+    if backbone.architecture not in known:
+        raise ModelCorrupt(f"The architecture {backbone.architecture!r} is not known.")
+    return known[backbone.architecture]
+
+
+def _arranged(array: Array, name: str, backbone: Backbone) -> Array:
+    """The rows of a query or key projection in llama.cpp's order."""
+    heads = backbone.heads if ".attn_q." in name else backbone.key_heads if ".attn_k." in name else 0
+    if not heads or backbone.architecture not in _HALVES_APART:
+        return array
+    rows, width = array.shape
+    halves = array.reshape(heads, 2, rows // heads // 2, width)
+    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows, width))

@@ -1,0 +1,314 @@
+"""Training on a two-layer random model: samples, the packed pass, stages that survive a kill, adapters in llama.cpp."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra [train] is not installed")
+pytest.importorskip("peft", reason="the extra [train] is not installed")
+
+from tiny_model import write_tiny_model  # noqa: E402
+
+from umi_local.assemble import sample_writer  # noqa: E402
+from umi_local.backends.llama_cpp.context import CancelFlag, Context  # noqa: E402
+from umi_local.backends.llama_cpp.vocabulary import Vocabulary  # noqa: E402
+from umi_local.backends.llama_cpp.weights import Weights  # noqa: E402
+from umi_local.errors import ModelCorrupt, UsageError  # noqa: E402
+from umi_local.messages import TEAM, Role  # noqa: E402
+from umi_local.records import parse_record  # noqa: E402
+from umi_local.training import backbone, checkpoint, dataset, forward, runs  # noqa: E402
+from umi_local.training.export import export  # noqa: E402
+from umi_local.training.packing import Row, rows  # noqa: E402
+from umi_local.training.recipe import Adapter  # noqa: E402
+from umi_local.training.samples import Sample  # noqa: E402
+
+RECIPE = """
+pack = "smollm2-135m"
+longest = 2000
+row_tokens = 600
+held_out = 0.2
+[adapter]
+rank = 4
+[stages.global]
+learning_rate = 1e-2
+batch = 4
+[stages.role]
+learning_rate = 1e-2
+batch = 4
+[parts.everyday]
+count = 1
+"""
+TOOLS = [
+    {
+        "name": name,
+        "description": f"Find a {name}",
+        "parameters": {
+            "type": "object",
+            "properties": {"to": {"type": "string"}, "day": {"type": "string"}},
+            "required": ["to"],
+        },
+    }
+    for name in ("train", "bus")
+]
+
+
+def record(number: int = 0, **changes: Any) -> Any:
+    data = {
+        "id": f"r{number}",
+        "source": "here",
+        "tools": TOOLS,
+        "history": [],
+        "query": f"A train to York, {number}",
+        "steps": [
+            {
+                "thought": f"Call train for York {number}.",
+                "tool": "train",
+                "arguments": {"day": "Monday", "to": f"York {number}"},
+                "observation": f"9:0{number}",
+            }
+        ],
+        "answer": f"At 9:0{number}.",
+        "meta": {"final_thought": "Found."},
+        **changes,
+    }
+    return parse_record(json.dumps(data))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.gguf")
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tiny: Path) -> Vocabulary:
+    return Vocabulary(tiny)
+
+
+def samples_of(vocabulary: Vocabulary, *records: Any) -> list[Sample]:
+    writer = sample_writer("smollm2-135m", vocabulary, 2000)
+    return [sample for each in records for sample in writer.samples(each)]
+
+
+def begun(folder: Path, vocabulary: Vocabulary, count: int = 12) -> runs.Run:
+    recipe = folder / "r.toml"
+    recipe.write_text(RECIPE)
+    run = runs.begin(folder / "run", str(recipe))
+    writer = sample_writer("smollm2-135m", vocabulary, 2000)
+    dataset.write((("here", record(i)) for i in range(count)), writer, run.folder, [])
+    return run
+
+
+def test_only_what_a_role_writes_carries_loss(vocabulary: Vocabulary) -> None:
+    team, single = samples_of(vocabulary, record(3))
+    targets = {}
+    for turn in team.turns:
+        targets.setdefault(turn.role, []).append(vocabulary.text(turn.tokens[turn.given :]))
+        before = vocabulary.text((*team.trunk[: turn.at], *turn.tokens[: turn.given]))
+        speaker = "conclusion" if turn.role is Role.SUMMARIZER else turn.role.value
+        assert before.endswith(f"<|im_end|>\n<|im_start|>{speaker}\n")
+    assert targets == {
+        Role.PLANNER: ["Call train for York 3. Next: caller.<|im_end|>", "Found. Next: conclusion.<|im_end|>"],
+        # Arguments stand in the order of the schema, in which a constrained caller writes them.
+        Role.CALLER: ['{"name": "train", "arguments": {"to": "York 3", "day": "Monday"}}<|im_end|>'],
+        Role.SUMMARIZER: ["At 9:03.<|im_end|>"],
+    }
+    whole = [vocabulary.text(turn.tokens[turn.given :]) for turn in single.turns]
+    assert whole[0].startswith('Call train for York 3. Next: caller.\n{"name"')
+    assert whole[1] == "Found. Next: conclusion.\nAt 9:03.<|im_end|>"
+
+
+def test_a_sample_is_what_inference_reads_token_for_token(tiny: Path, vocabulary: Vocabulary) -> None:
+    from dataclasses import replace
+
+    from umi_local.markup import markup_for
+    from umi_local.prompts import ChatRenderer
+    from umi_local.styles.data import chat_style
+
+    made = record(1)
+    run = replace(made.trajectory, steps=made.trajectory.steps[:1], answer="", stop=None)
+    style = chat_style()
+    renderer = ChatRenderer(style, markup_for("chatml", vocabulary.info, style.speakers, style.cues))
+    weights = Weights(str(tiny), 0)
+    prompt = renderer.render(run, Role.PLANNER)
+    team = samples_of(vocabulary, made)[0]
+    turn = [turn for turn in team.turns if turn.role is Role.PLANNER][1]
+    given = [*team.trunk[: turn.at], *turn.tokens[: turn.given]]
+    # The order of the arguments is the one thing that a constrained model writes and a record need not have.
+    ordered = prompt.text.replace('{"day": "Monday", "to": "York 1"}', '{"to": "York 1", "day": "Monday"}')
+    assert vocabulary.text(given) == ordered
+    assert given[-turn.given :] == weights.tokenize(prompt.suffix)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"steps": [{"tool": "plane", "arguments": {}}]}, "not listed"),
+        ({"steps": [{"tool": "train", "arguments": {"too": 1}}]}, "does not fit its schema"),
+        ({"steps": [{"tool": "train", "arguments": {"day": "Monday"}}]}, "missing"),
+        ({"query": "x" * 9000}, "more than the 2,000"),
+    ],
+)
+def test_what_makes_no_sample_is_counted_with_its_reason(
+    vocabulary: Vocabulary, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        samples_of(vocabulary, record(**changes))
+    writer = sample_writer("smollm2-135m", vocabulary, 2000)
+    tally = dataset.write([("here", record(**changes)), ("here", record(1))], writer, tmp_path, [])
+    assert sum(tally.left_out.values()) == 1
+    assert len(list(dataset.read(tmp_path))) == 2
+
+
+def test_samples_cut_short_are_refused(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    run = begun(tmp_path, vocabulary)
+    path = run.folder / dataset.SAMPLES
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(UsageError, match="damaged"):
+        list(dataset.read(run.folder))
+
+
+def adapted(tiny: Path, names: dict[str, list[int]], scale: float = 0.0, **options: Any) -> Any:
+    model = backbone.with_adapters(backbone.load(tiny, **options), Adapter(rank=4), names, seed=1)
+    if scale:
+        chance = torch.Generator().manual_seed(2)
+        for name in names:
+            for key, tensor in backbone.state_of(model, name).items():
+                if "lora_B" in key:
+                    noise = torch.randn(tensor.shape, generator=chance) * scale
+                    backbone.set_state(model, name, {**backbone.state_of(model, name), key: noise})
+    return model
+
+
+def plain_loss(model: Any, row: Row, role: Role) -> float:
+    """The same turns one by one, each with its own trunk in front of it."""
+    total = 0.0
+    for turn in row.of(role):
+        ids = torch.tensor([[*row.head, *row.trunks[turn.run][: turn.at], *turn.tokens]])
+        with torch.no_grad():
+            logits = model(input_ids=ids, alora_offsets=[len(turn.tokens)]).logits[0]
+        count = len(turn.tokens) - turn.given
+        loss = torch.nn.functional.cross_entropy(logits[-count - 1 : -1], ids[0, -count:], reduction="sum")
+        total += float(loss)
+    return total
+
+
+def test_runs_packed_in_a_row_do_not_see_each_other(tiny: Path, vocabulary: Vocabulary) -> None:
+    made = [sample.only(TEAM) for sample in samples_of(vocabulary, *map(record, range(5)))]
+    (row,) = rows([sample for sample in made if sample], 100_000, seed=3)
+    assert len(row.ids) == 5
+    assert len(row.head) > 100
+    model = adapted(tiny, {role.value: [1, 5] for role in TEAM}, scale=0.2, dtype=torch.float32)
+    heads = forward.Heads()
+    for role in TEAM:
+        model.set_adapter(role.value)
+        trunk = forward.trunk_of(model, row, heads)
+        loss, count = forward.loss_of(model, row, role, trunk)
+        assert count == row.targets(role)
+        assert loss.item() == pytest.approx(plain_loss(model, row, role), rel=1e-4)
+
+
+def train(run: runs.Run, tiny: Path, plan: Any, steps: int = 1000) -> Any:
+    """Train until so many steps are told, then run out of time."""
+    told: list[object] = []
+    return runs.train(run, plan, backbone.load(tiny), lambda: len(told) >= steps, told.append)
+
+
+def test_a_stage_learns_and_one_broken_off_ends_where_a_whole_one_does(
+    tiny: Path, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    ends = []
+    for name, pauses in (("whole", []), ("broken", [1, 1])):
+        (tmp_path / name).mkdir()
+        run = begun(tmp_path / name, vocabulary)
+        for steps in pauses:
+            outcome = train(run, tiny, runs.plan(run, runs.GLOBAL, ()), steps)
+            assert not outcome.finished
+        assert train(run, tiny, runs.plan(run, runs.GLOBAL, ())).finished
+        metrics = checkpoint.metrics_of(run.stage(runs.GLOBAL))
+        assert [entry["step"] for entry in metrics] == list(range(1, metrics[-1]["steps"] + 1))
+        assert metrics[-1]["losses"]["single"] < metrics[0]["losses"]["single"]
+        ends.append(checkpoint.load_adapter(run.adapter("single")))
+    for key in ends[0]:
+        assert torch.equal(ends[0][key], ends[1][key])
+
+
+def test_the_roles_go_on_from_the_global_adapter(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    run = begun(tmp_path, vocabulary)
+    with pytest.raises(UsageError, match="no finished adapter"):
+        runs.plan(run, "roles", TEAM)
+    train(run, tiny, runs.plan(run, runs.GLOBAL, ()))
+    plan = runs.plan(run, "roles", TEAM)
+    first = checkpoint.load_adapter(run.adapter("single"))
+    assert all(torch.equal(plan.start["caller"][key], tensor) for key, tensor in first.items())
+    assert train(run, tiny, plan).finished
+    planner, caller = (checkpoint.load_adapter(run.adapter(name)) for name in ("planner", "caller"))
+    assert any(not torch.equal(planner[key], caller[key]) for key in planner)
+
+
+def test_a_role_trained_alone_becomes_what_it_becomes_beside_the_others(
+    tiny: Path, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    """Roles that learn together share the reading of the trunk and nothing else."""
+    run = begun(tmp_path, vocabulary)
+    losses = {}
+    for stage, roles in (("roles", TEAM), ("planner", (Role.PLANNER,))):
+        train(run, tiny, runs.plan(run, stage, roles, scratch=True))
+        losses[stage] = checkpoint.metrics_of(run.stage(stage))[0]["losses"]["planner"]
+    assert losses["roles"] == pytest.approx(losses["planner"], rel=0.05)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
+def test_a_damaged_checkpoint_is_said_and_not_begun_again_in_silence(
+    tiny: Path, vocabulary: Vocabulary, tmp_path: Path, damage: bytes | None
+) -> None:
+    run = begun(tmp_path, vocabulary)
+    train(run, tiny, runs.plan(run, runs.GLOBAL, ()), steps=1)
+    path = run.stage(runs.GLOBAL) / checkpoint.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:-1000] if damage is None else damage)
+    with pytest.raises(ModelCorrupt, match="Remove it to begin the stage again"):
+        train(run, tiny, runs.plan(run, runs.GLOBAL, ()))
+
+
+def test_what_a_kill_leaves_of_a_checkpoint_is_not_read(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    run = begun(tmp_path, vocabulary)
+    train(run, tiny, runs.plan(run, runs.GLOBAL, ()), steps=1)
+    folder = run.stage(runs.GLOBAL)
+    (folder / f"{checkpoint.CHECKPOINT}.part").write_bytes(b"half")
+    with (folder / checkpoint.METRICS).open("a") as file:
+        file.write('{"step": 2, "losses": {}, "held_out": {}}\n{"step": 3, "lo')
+    assert train(run, tiny, runs.plan(run, runs.GLOBAL, ())).finished
+    steps = [entry["step"] for entry in checkpoint.metrics_of(folder)]
+    assert steps == sorted(set(steps))
+
+
+def test_an_exported_adapter_gives_the_logits_that_it_gave_in_training(
+    tiny: Path, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    run = begun(tmp_path, vocabulary)
+    train(run, tiny, runs.plan(run, runs.GLOBAL, ()))
+    (file,) = export(run, tiny, tmp_path / "out")
+    sample = next(sample for sample in run.samples([Role.SINGLE]) if sample.only([Role.SINGLE]))
+    turn = sample.turns[0]
+    model = adapted(tiny, {"single": list(run.invocation(Role.SINGLE))}, dtype=torch.float32)
+    backbone.set_state(model, "single", checkpoint.load_adapter(run.adapter("single")))
+    ids = torch.tensor([[*sample.trunk[: turn.at], *turn.tokens]])
+    with torch.no_grad():
+        ours = model(input_ids=ids).logits[0, -1].numpy()  # PEFT finds the invocation tokens itself
+    weights = Weights(str(tiny), 0)
+    adapter = weights.adapter(str(file))
+    assert adapter is not None
+    assert adapter.activated
+    context = Context(weights, 2048, 1, CancelFlag())
+    context.advance_trunk(sample.trunk[: turn.at])
+    context.fork(adapter)
+    theirs = np.array(context.read(list(turn.tokens)))
+    context.drop_fork()
+    context.fork(None)
+    without = np.array(context.read(list(turn.tokens)))
+    assert np.abs(theirs - ours).max() < 0.02 * np.abs(ours).max()
+    assert np.abs(theirs - without).max() > 0.2 * np.abs(ours).max()

@@ -1,0 +1,261 @@
+"""`umi-local train`: the paper's recipe, from recorded runs to adapters that ship."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from umi_local.messages import Role
+    from umi_local.training.runs import Run
+    from umi_local.training.stage import Plan, Progress
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="""\b
+    Examples:
+      umi-local train data --run RUN --recipe cpu-0.5b --data DATA
+      umi-local train global --run RUN --max-minutes 60
+      umi-local train role --run RUN
+      umi-local train export --run RUN --out ADAPTERS
+
+    Train the roles: one backbone on whole steps (global), then each role from there on its own part (local).
+    Needs the extra: pip install 'umi-local[train]'
+    """,
+)
+
+RunFolder = Annotated[Path, typer.Option("--run", metavar="DIR", help="The run's folder.")]
+RecipeName = Annotated[str, typer.Option("--recipe", metavar="NAME|FILE", help="What to train on, and how.")]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", envvar="UMI_LOCAL_DATA", help="The folder with train/ in it."),
+]
+Minutes = Annotated[float, typer.Option("--max-minutes", metavar="N", help="Stop by then; the same command goes on.")]
+Roles = Annotated[list[str] | None, typer.Option("--role", metavar="R", help="Only this role. Repeatable.")]
+Scratch = Annotated[bool, typer.Option("--scratch", help="Start from no adapter: the paper's one-stage baseline.")]
+BackboneFile = Annotated[
+    Path | None, typer.Option("--backbone", metavar="FILE", help="The backbone's GGUF, where no pack can be fetched.")
+]
+Device = Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="Where to train.")]
+_FOREVER = 1e9
+
+
+@app.command(short_help="Make the samples of a recipe.")
+def data(run: RunFolder, recipe: RecipeName = "cpu-0.5b", data: Data = None, backbone: BackboneFile = None) -> None:
+    """\b
+    Examples:
+      umi-local train data --run RUN --recipe cpu-0.5b --data DATA
+
+    Draw or make the recipe's records and store them as tokens. Whatever is left out is counted, with the reason.
+    """
+    from umi_local.records import Fault
+    from umi_local.training import dataset
+    from umi_local.training.mix import mixed
+    from umi_local.training.runs import begin
+
+    begun = begin(run, recipe)
+    faults: list[Fault] = []
+    writer = _writer(begun, backbone)
+    tally = dataset.write(mixed(begun.recipe, data, faults), writer, run, faults)
+    typer.echo(f"{'part':<24} {'samples':>8} {'target tokens':>14}")
+    for name in sorted(tally.targets):
+        typer.echo(f"{name:<24} {tally.samples[name]:>8,} {tally.targets[name]:>14,}")
+    for reason, count in sorted(tally.left_out.items()):
+        typer.echo(f"left out {count:,}: {reason}", err=True)
+
+
+@app.command(short_help="Show a sample and which of its text carries loss.")
+def show(
+    run: RunFolder,
+    number: Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="Which sample, counted from 1.")] = 1,
+    backbone: BackboneFile = None,
+) -> None:
+    """\b
+    Examples:
+      umi-local train show --run RUN 12
+
+    Show a sample's trunk and each role's turn behind it. What carries loss stands between « and ».
+    """
+    from itertools import islice
+
+    from umi_local.cli.plain import printable
+    from umi_local.errors import UsageError
+    from umi_local.training import dataset
+    from umi_local.training.runs import Run
+
+    sample = next(islice(dataset.read(run), number - 1, None), None)
+    if sample is None:
+        raise UsageError(f"There is no sample {number} in {run}.", "Name a smaller number.")
+    words = _vocabulary(Run.of(run), backbone)
+    typer.echo(f"{sample.id} ({sample.source}): {len(sample.trunk)} tokens, {sample.head} of them system and tools\n")
+    typer.echo(printable(words.text(sample.trunk)))
+    for turn in sample.turns:
+        given, target = words.text(turn.tokens[: turn.given]), words.text(turn.tokens[turn.given :])
+        typer.echo(f"--- behind token {turn.at}:\n{printable(given)}«{printable(target)}»\n")
+
+
+@app.command(name="global", short_help="Stage 1: the backbone learns whole steps.")
+def global_stage(
+    run: RunFolder, max_minutes: Minutes = _FOREVER, backbone: BackboneFile = None, device: Device = "cpu"
+) -> None:
+    """\b
+    Examples:
+      umi-local train global --run RUN --max-minutes 60
+
+    Train one adapter on whole steps: rationale and call, or rationale and answer.
+    """
+    from umi_local.training.runs import GLOBAL, Run, plan
+
+    begun = Run.of(run)
+    _stage(begun, plan(begun, GLOBAL, ()), max_minutes, backbone, device)
+
+
+@app.command(short_help="Stage 2: each role goes on from there on its own part.")
+def role(
+    run: RunFolder,
+    role: Roles = None,
+    scratch: Scratch = False,
+    max_minutes: Minutes = _FOREVER,
+    backbone: BackboneFile = None,
+    device: Device = "cpu",
+) -> None:
+    """\b
+    Examples:
+      umi-local train role --run RUN
+      umi-local train role --run RUN --role planner --max-minutes 30
+
+    Train an adapter per role. Without --role all three learn together, which reads each run once.
+    """
+    from umi_local.training.runs import Run, plan, stage_name
+
+    begun, roles = Run.of(run), _roles(role)
+    wanted = plan(begun, stage_name(roles), roles, scratch)
+    _stage(begun, wanted, max_minutes, backbone, device)
+
+
+@app.command(name="all", short_help="Data, both stages and the export in one go.")
+def everything(
+    run: RunFolder,
+    recipe: RecipeName = "cpu-0.5b",
+    data: Data = None,
+    max_minutes: Minutes = _FOREVER,
+    backbone: BackboneFile = None,
+    device: Device = "cpu",
+) -> None:
+    """\b
+    Examples:
+      umi-local train all --run RUN --recipe cpu-0.5b --data DATA
+
+    What is done already is not done again, so the same command goes on after a kill.
+    """
+    from umi_local.messages import TEAM
+    from umi_local.training.dataset import DESCRIPTION
+    from umi_local.training.runs import GLOBAL, begin, plan, stage_name
+
+    until = time.monotonic() + 60 * max_minutes
+    begun = begin(run, recipe)
+    if not (run / DESCRIPTION).is_file():
+        globals()["data"](run, recipe, data, backbone)
+    if not begun.adapter("single").is_dir():
+        _stage(begun, plan(begun, GLOBAL, ()), (until - time.monotonic()) / 60, backbone, device)
+    wanted = [each for each in TEAM if not begun.adapter(each.value).is_dir()]
+    if wanted and begun.adapter("single").is_dir():
+        _stage(begun, plan(begun, stage_name(wanted), wanted), (until - time.monotonic()) / 60, backbone, device)
+    if all(begun.adapter(each.value).is_dir() for each in TEAM):
+        export(run, run / "gguf", backbone)
+
+
+@app.command(short_help="Write the finished adapters as GGUF.")
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the adapters go.")],
+    backbone: BackboneFile = None,
+) -> None:
+    """\b
+    Examples:
+      umi-local train export --run RUN --out ADAPTERS
+
+    Write each finished adapter for llama.cpp, with the tokens that switch it on.
+    """
+    from umi_local.training.export import export as write
+    from umi_local.training.runs import Run
+
+    begun = Run.of(run)
+    for file in write(begun, _backbone_file(begun, backbone), out):
+        typer.echo(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
+
+
+def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device: str) -> None:
+    """Train a stage with a line of progress per step, and say how to go on if the time was up."""
+    from umi_local.training.backbone import load
+    from umi_local.training.plot import draw_losses
+    from umi_local.training.runs import train
+
+    until = time.monotonic() + 60 * minutes
+    model = load(_backbone_file(run, backbone), device)
+    outcome = train(run, wanted, model, lambda: time.monotonic() >= until, _tell)
+    draw_losses(run.stage(wanted.name))
+    spent = f"{outcome.steps} steps in {outcome.seconds / 60:.1f} minutes"
+    if outcome.finished:
+        typer.echo(f"The stage {wanted.name} is finished: {spent}.")
+    else:
+        typer.echo(f"The time is up after {spent}. The same command goes on from here.")
+
+
+def _tell(progress: Progress) -> None:
+    left = progress.seconds / progress.step * (progress.steps - progress.step)
+    losses = "  ".join(f"{name} {loss:.3f}" for name, loss in progress.losses.items())
+    held_out = "  ".join(f"{name} {loss:.3f}" for name, loss in progress.held_out.items())
+    typer.echo(
+        f"{progress.step:>5}/{progress.steps}  loss {losses}  lr {progress.learning_rate:.1e}  {_clock(left)} left"
+        + (f"  held out {held_out}" if held_out else ""),
+        err=True,
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def _roles(names: list[str] | None) -> tuple[Role, ...]:
+    from umi_local.errors import UsageError
+    from umi_local.messages import TEAM
+
+    known = {role.value: role for role in TEAM}
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"There is no role {name!r} to train.", f"The roles are: {', '.join(known)}.")
+    return tuple(role for name, role in known.items() if not names or name in names)
+
+
+def _backbone_file(run: Run, named: Path | None) -> Path:
+    """The backbone's GGUF: as named, or the pack's, fetched if need be."""
+    from umi_local.cli.progress import download_progress
+    from umi_local.errors import UsageError
+    from umi_local.messages import Role
+    from umi_local.packs import load_pack
+    from umi_local.pull import pull
+
+    if named is not None:
+        if not named.is_file():
+            raise UsageError(f"There is no file {named}.", "Name the backbone's GGUF with --backbone FILE.")
+        return named.absolute()
+    with download_progress() as on_progress:
+        return pull(load_pack(run.recipe.pack).model(Role.PLANNER), on_progress)
+
+
+def _vocabulary(run: Run, backbone: Path | None) -> Any:
+    from umi_local.backends.llama_cpp.vocabulary import Vocabulary
+
+    return Vocabulary(_backbone_file(run, backbone))
+
+
+def _writer(run: Run, backbone: Path | None) -> Any:
+    from umi_local.assemble import sample_writer
+
+    return sample_writer(run.recipe.pack, _vocabulary(run, backbone), run.recipe.longest)

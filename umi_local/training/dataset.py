@@ -1,0 +1,124 @@
+"""Samples on disk: made once, carried to whatever machine trains, and described so that a run can be repeated."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from umi_local.errors import StorageError, UsageError
+from umi_local.messages import Role
+from umi_local.records import Fault, Record
+from umi_local.training.samples import Sample, Turn, Writer
+
+SAMPLES = "samples.jsonl.gz"
+DESCRIPTION = "data.json"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the records: samples and target tokens by part and role, and what was left out, with reasons."""
+
+    samples: Counter[str]
+    targets: Counter[str]
+    left_out: Counter[str]
+
+    def count(self, part: str, sample: Sample) -> None:
+        self.samples[part] += 1
+        for turn in sample.turns:
+            self.samples[f"{part}.{turn.role}"] += 1
+            self.targets[f"{part}.{turn.role}"] += turn.targets
+
+
+def write(records: Iterable[tuple[str, Record]], writer: Writer, folder: Path, faults: list[Fault]) -> Tally:
+    """Make every sample and store them with a description. A record that makes none is counted, with its reason."""
+    tally = Tally(Counter(), Counter(), Counter())
+    digest = hashlib.sha256()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _replacing(folder / SAMPLES) as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file:
+        for part, record in records:
+            try:
+                samples = writer.samples(record)
+            except ValueError as error:
+                tally.left_out[f"{part}: {_general(str(error))}"] += 1
+                continue
+            for sample in samples:
+                tally.count(part, sample)
+                line = json.dumps(_to_json(sample), separators=(",", ":")).encode() + b"\n"
+                digest.update(line)
+                file.write(line)
+    for fault in faults:
+        tally.left_out[f"{fault.path}: {fault.reason}"] += 1
+    described = {
+        "sha256": digest.hexdigest(),
+        "samples": dict(sorted(tally.samples.items())),
+        "target_tokens": dict(sorted(tally.targets.items())),
+        "left_out": dict(sorted(tally.left_out.items())),
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    return tally
+
+
+def read(folder: Path) -> Iterator[Sample]:
+    """The samples of a run folder.
+
+    Raises:
+        UsageError: there are none, or the file is damaged.
+    """
+    path = folder / SAMPLES
+    try:
+        with gzip.open(path, "rb") as file:
+            for line in file:
+                yield _from_json(json.loads(line))
+    except FileNotFoundError:
+        raise UsageError(f"There are no samples in {folder}.", "Make them: umi-local train data --run DIR") from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"The samples in {path} are damaged: {error}.", "Make them again.") from None
+
+
+def digest(folder: Path) -> str:
+    """The sha256 of the samples as their description has it."""
+    try:
+        return str(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError):
+        raise UsageError(
+            f"{folder} has no {DESCRIPTION}.", "Make the samples: umi-local train data --run DIR"
+        ) from None
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` once it is whole."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Make room and run this again.") from None
+
+
+def _general(reason: str) -> str:
+    """The reason without what differs from record to record, so that it can be counted."""
+    return (
+        reason.split(":")[0]
+        if "does not fit its schema" in reason
+        else "".join(c for c in reason if c not in "0123456789,")
+    )
+
+
+def _to_json(sample: Sample) -> dict[str, Any]:
+    turns = [[turn.role.value, turn.at, turn.given, turn.tokens] for turn in sample.turns]
+    return {"id": sample.id, "source": sample.source, "head": sample.head, "trunk": sample.trunk, "turns": turns}
+
+
+def _from_json(data: dict[str, Any]) -> Sample:
+    turns = tuple(Turn(Role(role), at, tuple(tokens), given) for role, at, given, tokens in data["turns"])
+    return Sample(data["id"], data["source"], tuple(data["trunk"]), data["head"], turns)

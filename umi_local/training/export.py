@@ -1,0 +1,31 @@
+"""Finished adapters as GGUF files beside their backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from umi_local.convert.adapter import Backbone, write_adapter
+from umi_local.errors import UsageError
+from umi_local.messages import Role
+from umi_local.training.checkpoint import load_adapter
+from umi_local.training.runs import Run
+
+
+def export(run: Run, backbone: Path, out: Path) -> list[Path]:
+    """Write every finished adapter of the run as `NAME.gguf` in float16.
+
+    Raises:
+        UsageError: none is finished.
+    """
+    names = [role.value for role in Role if run.adapter(role.value).is_dir()]
+    if not names:
+        raise UsageError(f"No adapter in {run.folder} is finished.", "Train a stage to its end first.")
+    out.mkdir(parents=True, exist_ok=True)
+    facts = Backbone.of(backbone)
+    written = []
+    for name in names:
+        tensors = {key: tensor.numpy() for key, tensor in load_adapter(run.adapter(name)).items()}
+        path = out / f"{name}.gguf"
+        write_adapter(path, tensors, run.recipe.adapter.alpha, facts, run.invocation(Role(name)), f"umi-local {name}")
+        written.append(path)
+    return written

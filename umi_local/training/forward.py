@@ -1,0 +1,131 @@
+"""The packed forward pass: a row's trunk once by the plain backbone, then one role's turns by its adapter."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from transformers import DynamicCache
+
+from umi_local.messages import Role
+from umi_local.training.packing import Row, Span
+
+_HEADS_KEPT = 24
+
+KeysAndValues = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(slots=True)
+class Heads:
+    """Keys and values of the heads read last: most everyday runs begin with the same tools."""
+
+    kept: OrderedDict[tuple[int, ...], KeysAndValues] = field(default_factory=OrderedDict)
+
+    def of(self, model: Any, head: tuple[int, ...]) -> KeysAndValues:
+        """One pair of tensors (1, key heads, tokens, width) per layer."""
+        if head not in self.kept:
+            cache = DynamicCache(config=model.config)
+            ids = torch.tensor([head], device=model.device)
+            read(model, ids, torch.arange(len(head), device=model.device)[None], None, cache)
+            self.kept[head] = layers_of(cache)
+            if len(self.kept) > _HEADS_KEPT:
+                self.kept.popitem(last=False)
+        self.kept.move_to_end(head)
+        return self.kept[head]
+
+
+def trunk_of(model: Any, row: Row, heads: Heads) -> KeysAndValues:
+    """Keys and values of a row's whole trunk as the backbone without any adapter computes them."""
+    with torch.no_grad(), model.disable_adapter():
+        cache = cache_of(model, heads.of(model, row.head)) if row.head else DynamicCache(config=model.config)
+        tokens = [token for trunk in row.trunks for token in trunk]
+        if tokens:
+            run, place = _places(row)
+            same_run = run[:, None] == run[None, :]
+            mask = same_run & (place[None, :] <= place[:, None])
+            mask = functional.pad(mask, (len(row.head), 0), value=True)
+            ids = torch.tensor([tokens], device=model.device)
+            read(model, ids, (place + len(row.head))[None].to(model.device), mask, cache)
+        return layers_of(cache)
+
+
+def loss_of(model: Any, row: Row, role: Role, trunk: KeysAndValues) -> tuple[torch.Tensor, int]:
+    """The summed cross-entropy of the role's targets, and how many there are. The role's adapter must be active."""
+    turns = row.of(role)
+    tokens = torch.tensor([token for turn in turns for token in turn.tokens], device=model.device)
+    places, mask = turn_mask(row, turns)
+    predicting = torch.tensor(_predicting(turns), device=model.device)
+    output = model(
+        input_ids=tokens[None],
+        position_ids=places[None].to(model.device),
+        attention_mask=additive(mask, model),
+        past_key_values=cache_of(model, trunk),
+        # Every token of a turn stands behind the role's opening, which is what invokes the adapter.
+        alora_offsets=[len(tokens)],
+        logits_to_keep=predicting,
+    )
+    losses = functional.cross_entropy(output.logits[0].float(), tokens[predicting + 1], reduction="sum")
+    return losses, len(predicting)
+
+
+def turn_mask(row: Row, turns: Sequence[Span]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions (tokens,) of the turns' tokens, and what each may see (tokens, head + trunks + tokens)."""
+    lengths = torch.tensor([len(turn.tokens) for turn in turns])
+    number = torch.repeat_interleave(torch.arange(len(turns)), lengths)
+    within = torch.cat([torch.arange(int(length)) for length in lengths])
+    at = torch.tensor([turn.at for turn in turns])[number]
+    run, place = _places(row)
+    in_trunk = (torch.tensor([turn.run for turn in turns])[number][:, None] == run) & (place < at[:, None])
+    in_turn = (number[:, None] == number) & (within <= within[:, None])
+    head = torch.ones(len(number), len(row.head), dtype=torch.bool)
+    return len(row.head) + at + within, torch.cat([head, in_trunk, in_turn], dim=1)
+
+
+def additive(mask: torch.Tensor | None, model: Any) -> torch.Tensor | None:
+    """A boolean mask (tokens, keys) in the form that attention takes: (1, 1, tokens, keys), true where it may look."""
+    return None if mask is None else mask[None, None].to(model.device)
+
+
+def read(model: Any, ids: torch.Tensor, places: torch.Tensor, mask: torch.Tensor | None, cache: DynamicCache) -> None:
+    """Run tokens through the backbone for their keys and values alone."""
+    model(
+        input_ids=ids,
+        position_ids=places,
+        attention_mask=additive(mask, model),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=torch.tensor([0], device=ids.device),
+    )
+
+
+def layers_of(cache: DynamicCache) -> KeysAndValues:
+    return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+def cache_of(model: Any, layers: KeysAndValues) -> DynamicCache:
+    """A cache that holds these tensors; adding to it leaves them as they are."""
+    cache = DynamicCache(config=model.config)
+    for index, (keys, values) in enumerate(layers):
+        cache.update(keys, values, index)
+    return cache
+
+
+def _places(row: Row) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each token of the row's trunks: which run it belongs to, and its place in that run's trunk."""
+    run = [number for number, trunk in enumerate(row.trunks) for _ in trunk]
+    place = [index for trunk in row.trunks for index in range(len(trunk))]
+    return torch.tensor(run, dtype=torch.long), torch.tensor(place, dtype=torch.long)
+
+
+def _predicting(turns: Sequence[Span]) -> list[int]:
+    """The tokens behind which a target stands, as indices into the turns' tokens."""
+    indices: list[int] = []
+    start = 0
+    for turn in turns:
+        indices += range(start + turn.given - 1, start + len(turn.tokens) - 1)
+        start += len(turn.tokens)
+    return indices

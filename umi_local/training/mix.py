@@ -1,0 +1,67 @@
+"""The records of a recipe: drawn from its files or made, varied, and given rationales."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from umi_local.errors import UsageError
+from umi_local.messages import ToolSpec
+from umi_local.records import Fault, Record, read_records
+from umi_local.training.everyday import generate
+from umi_local.training.recipe import Part, Recipe
+from umi_local.training.thoughts import with_thoughts
+from umi_local.training.variation import Shares, Varier
+
+_VARIANTS = "train/sgd_x_variants.json.gz"
+
+
+def mixed(recipe: Recipe, data: Path | None, faults: list[Fault]) -> Iterator[tuple[str, Record]]:
+    """Every record of the recipe with the name of its part.
+
+    Raises:
+        UsageError: a part needs a file and there is no data folder, or no such file in it.
+    """
+    for name, part in recipe.parts.items():
+        for record in _of_part(name, part, recipe.seed, data, faults):
+            yield name, with_thoughts(record)
+
+
+def _of_part(name: str, part: Part, seed: int, data: Path | None, faults: list[Fault]) -> Iterator[Record]:
+    if not part.file:
+        yield from generate(part.count, seed)
+        return
+    if data is None:
+        raise UsageError(f"The part {name} of the recipe is read from {part.file}.", "Name its folder with --data DIR.")
+    if part.file.startswith("eval/"):
+        raise UsageError(
+            f"The part {name} names {part.file}, which is for measuring.", "Train on files of train/ only."
+        )
+    records = list(read_records(data / part.file, faults))
+    records = records[: len(records) - part.hold_back]
+    if part.calls:
+        records = [record for record in records if record.calls]
+    random.Random(f"{seed} {name}").shuffle(records)
+    shares = Shares(part.rename, part.mask, part.impossible, part.failing, part.distractors)
+    varier = Varier(shares, _pool(records), _variants(data) if part.rename else {})
+    yield from map(varier.vary, records[: part.count])
+
+
+def _pool(records: list[Record]) -> list[ToolSpec]:
+    """Each tool of the records once, by name."""
+    tools = {tool.name: tool for record in records for tool in record.trajectory.tools}
+    return [tools[name] for name in sorted(tools)]
+
+
+def _variants(data: Path) -> Mapping[str, Any]:
+    path = data / _VARIANTS
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            variants: Mapping[str, Any] = json.load(file)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The other names in {path} cannot be read: {error}.") from None
+    return variants

@@ -1,0 +1,105 @@
+"""A training recipe as validated values: which data, in what shares, and how each stage learns."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from umi_local.errors import ConfigError
+from umi_local.messages import Role
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+RECIPES = "umi_local.training.recipes"
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Part(_Data):
+    """Records of one source. `file` is relative to the data folder; without one they are made (everyday runs).
+
+    `count` records are drawn by the recipe's seed, none of the last `hold_back`. With `calls` only records that call
+    a tool are drawn. The shares say how many are changed, and `distractors` how many tools are added to each.
+    """
+
+    file: str = ""
+    count: Count
+    hold_back: Annotated[int, Field(ge=0)] = 0
+    calls: bool = False
+    rename: Share = 0
+    mask: Share = 0
+    impossible: Share = 0
+    failing: Share = 0
+    distractors: tuple[int, int] = (0, 0)
+
+
+class Adapter(_Data):
+    """The shape of each role's adapter: rank, scale `alpha` / `rank`, and the projections it acts on."""
+
+    rank: Count = 8
+    alpha: Annotated[float, Field(gt=0)] = 16
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class Stage(_Data):
+    """How a stage learns. `batch` is in samples per optimizer step, `warmup` a share of all steps; cosine after it."""
+
+    epochs: Annotated[float, Field(gt=0)] = 1
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup: Share = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0
+    batch: Count = 16
+
+
+class Recipe(_Data):
+    """`longest` and `row_tokens` are in tokens: of one sample, and of a packed row."""
+
+    pack: str
+    seed: int = 1
+    longest: Count = 2048
+    row_tokens: Count = 1024
+    held_out: Share = 0.02
+    adapter: Adapter = Adapter()
+    stages: Mapping[str, Stage]
+    parts: Mapping[str, Part]
+
+    def stage(self, name: str) -> Stage:
+        """How the stage `global`, or the one of a role, learns; a role without an entry learns as `role` says."""
+        known = name if name in self.stages else "role"
+        if known not in self.stages:
+            raise ConfigError(f"The recipe has no stage {name!r}.", f"Add [stages.{name}] to it.")
+        return self.stages[known]
+
+
+STAGES = ("global", *(role.value for role in Role if role is not Role.SINGLE))
+
+
+def load_recipe(name: str) -> Recipe:
+    """A shipped recipe by its name, or one from a file.
+
+    Raises:
+        ConfigError: there is none, or it says something that recipes do not.
+    """
+    path = Path(name)
+    shipped = files(RECIPES).joinpath(f"{name}.toml")
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else shipped.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        known = sorted(entry.name.removesuffix(".toml") for entry in files(RECIPES).iterdir() if ".toml" in entry.name)
+        raise ConfigError(f"There is no recipe {name}.", f"Name a file, or one of: {', '.join(known)}.") from None
+    try:
+        return Recipe.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"The recipe {name} is not TOML: {error}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"The recipe {name} is not valid: {where}: {first['msg'].lower()}.") from None

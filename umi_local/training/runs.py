@@ -1,0 +1,129 @@
+"""A training run as a folder: its recipe, its samples, a folder per stage, the finished adapters.
+
+    recipe.toml  samples.jsonl.gz  data.json
+    stages/NAME/ checkpoint.pt metrics.jsonl loss.png
+    adapters/NAME/ adapter_model.safetensors adapter_config.json
+
+The folder is all that a training machine needs beside the backbone; it reaches no registry.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from umi_local.errors import UsageError
+from umi_local.messages import TEAM, Role
+from umi_local.training import backbone, checkpoint, dataset
+from umi_local.training.recipe import Recipe, load_recipe
+from umi_local.training.samples import Sample
+from umi_local.training.stage import Outcome, Plan, Progress, StageRun
+
+GLOBAL = "global"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's folder and recipe."""
+
+    folder: Path
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, folder: Path) -> Run:
+        """The run that lies in a folder.
+
+        Raises:
+            UsageError: there is none.
+        """
+        path = folder / "recipe.toml"
+        if not path.is_file():
+            raise UsageError(f"{folder} is no training run.", "Begin one: umi-local train data --run DIR --recipe NAME")
+        return cls(folder, load_recipe(str(path)))
+
+    def adapter(self, name: str) -> Path:
+        return self.folder / "adapters" / name
+
+    def stage(self, name: str) -> Path:
+        return self.folder / "stages" / name
+
+    def samples(self, roles: Sequence[Role]) -> list[Sample]:
+        """The samples in which these roles have turns."""
+        found = [sample for sample in dataset.read(self.folder) if any(turn.role in roles for turn in sample.turns)]
+        if not found:
+            raise UsageError(f"No sample in {self.folder} has a turn of {', '.join(roles)}.", "Look into data.json.")
+        return found
+
+    def invocation(self, role: Role) -> tuple[int, ...]:
+        """The tokens that open a role's turn, and so switch its adapter on."""
+        for sample in dataset.read(self.folder):
+            for turn in sample.turns:
+                if turn.role is role:
+                    return turn.tokens[: turn.given]
+        raise UsageError(f"No sample in {self.folder} has a turn of the {role}.", "Look into data.json.")
+
+
+def begin(folder: Path, recipe: str) -> Run:
+    """A new run with this recipe, or the one that lies there if it has the same.
+
+    Raises:
+        UsageError: the folder holds a run of another recipe.
+    """
+    wanted = load_recipe(recipe)
+    path = folder / "recipe.toml"
+    if path.is_file():
+        run = Run.of(folder)
+        if run.recipe != wanted:
+            raise UsageError(f"{folder} holds a run with another recipe.", "Name another folder with --run.")
+        return run
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(_text_of(recipe), encoding="utf-8")
+    return Run(folder, wanted)
+
+
+def plan(run: Run, stage: str, roles: Sequence[Role], scratch: bool = False) -> Plan:
+    """What a stage trains: `global` the single model, else the roles, from the global adapter unless from scratch."""
+    if stage == GLOBAL:
+        return Plan(stage, {Role.SINGLE.value: (Role.SINGLE,)}, run.recipe.stage(GLOBAL), {})
+    learn = run.recipe.stage(roles[0].value)
+    start: Mapping[str, backbone.State] = {}
+    if not scratch:
+        first = checkpoint.load_adapter(run.adapter(Role.SINGLE.value))
+        start = {role.value: first for role in roles}
+    return Plan(stage, {role.value: (role,) for role in roles}, learn, start)
+
+
+def train(
+    run: Run, wanted: Plan, model: Any, time_is_up: Callable[[], bool], tell: Callable[[Progress], None]
+) -> Outcome:
+    """Train a stage to its end or until the time is up, and put its finished adapters where they belong."""
+    invocations = {name: run.invocation(roles[0]) for name, roles in wanted.adapters.items()}
+    adapted = backbone.with_adapters(model, run.recipe.adapter, invocations, run.recipe.seed)
+    stage = StageRun(adapted, run.recipe, wanted, run.samples(wanted.roles), run.stage(wanted.name))
+    outcome = stage.train(time_is_up, tell)
+    if outcome.finished:
+        for name in wanted.adapters:
+            target = run.adapter(name)
+            if target.exists():
+                shutil.rmtree(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (run.stage(wanted.name) / name).replace(target)
+    return outcome
+
+
+def stage_name(roles: Sequence[Role]) -> str:
+    """The folder of a stage that trains these roles together."""
+    return "roles" if set(roles) == set(TEAM) else "-".join(role.value for role in roles)
+
+
+def _text_of(recipe: str) -> str:
+    from importlib.resources import files
+
+    from umi_local.training.recipe import RECIPES
+
+    path = Path(recipe)
+    source = path if path.is_file() else files(RECIPES).joinpath(f"{recipe}.toml")
+    return source.read_text(encoding="utf-8")

@@ -1,0 +1,220 @@
+"""One stage of training: adapters learn their roles' turns, and a kill at any moment loses at most a minute.
+
+Each optimizer step reads some packed rows. A row's trunk is computed once by the plain backbone, then every adapter
+that has turns in the row learns from them, so training three roles costs little more than training one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from umi_local.messages import Role
+from umi_local.training import backbone, checkpoint, forward
+from umi_local.training.packing import Row, batches, rows
+from umi_local.training.recipe import Recipe, Stage
+from umi_local.training.samples import Sample
+
+_CLIP = 1.0
+_SAVE_EVERY = 60.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a stage trains: adapters by name, each with the roles whose turns it learns, and where they start from."""
+
+    name: str
+    adapters: Mapping[str, tuple[Role, ...]]
+    learn: Stage
+    start: Mapping[str, backbone.State]
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return tuple(role for roles in self.adapters.values() for role in roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """After an optimizer step: the mean loss per target token of each adapter, and how far the stage is."""
+
+    step: int
+    steps: int
+    losses: Mapping[str, float]
+    held_out: Mapping[str, float]
+    learning_rate: float
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`finished` is false when the time ran out first; the same command then goes on."""
+
+    finished: bool
+    steps: int
+    seconds: float
+
+
+class StageRun:
+    """A stage in its folder: `checkpoint.pt` while it runs, `metrics.jsonl`, and an adapter per name at its end."""
+
+    def __init__(self, model: Any, recipe: Recipe, plan: Plan, samples: Sequence[Sample], folder: Path) -> None:
+        self.model, self.plan, self.folder = model, plan, folder
+        self.accelerator = Accelerator(cpu=model.device.type == "cpu")
+        kept, self._held_out = _split(samples, plan.roles, recipe)
+        epochs = math.ceil(plan.learn.epochs)
+        order: list[Sequence[Row]] = []
+        for epoch in range(epochs):
+            packed = rows(kept, recipe.row_tokens, recipe.seed + epoch)
+            order += batches(packed, plan.learn.batch)
+        self._batches = order[: max(1, round(len(order) * plan.learn.epochs / epochs))]
+        self._heads = forward.Heads()
+        for name, state in plan.start.items():
+            backbone.set_state(model, name, state)
+        self._parameters = {name: backbone.parameters_of(model, name) for name in plan.adapters}
+        self._optimizer = torch.optim.AdamW(
+            [parameter for each in self._parameters.values() for parameter in each],
+            lr=plan.learn.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=plan.learn.weight_decay,
+        )
+        self._step, self._seconds = 0, 0.0
+
+    @property
+    def steps(self) -> int:
+        return len(self._batches)
+
+    def train(self, time_is_up: Callable[[], bool], tell: Callable[[Progress], None]) -> Outcome:
+        """Train to the end, or until the time is up, from the last checkpoint if there is one."""
+        self._resume()
+        saved = time.monotonic()
+        while self._step < self.steps and not time_is_up():
+            started = time.monotonic()
+            learning_rate = self._set_learning_rate()
+            losses, tokens = self._learn(self._batches[self._step])
+            self._step += 1
+            self._seconds += time.monotonic() - started
+            last = self._step == self.steps
+            held_out = self.evaluate() if last or self._step % max(1, self.steps // 4) == 0 else {}
+            progress = Progress(self._step, self.steps, losses, held_out, learning_rate, tokens, self._seconds)
+            self._record(progress)
+            tell(progress)
+            if time.monotonic() - saved > _SAVE_EVERY or last:
+                self._save()
+                saved = time.monotonic()
+        self._save()
+        finished = self._step == self.steps
+        if finished and self.accelerator.is_main_process:
+            for name in self.plan.adapters:
+                checkpoint.save_adapter(self.folder / name, self.model, name)
+        return Outcome(finished, self._step, self._seconds)
+
+    def evaluate(self) -> dict[str, float]:
+        """The mean loss per target token of each adapter on the samples held out."""
+        sums = dict.fromkeys(self.plan.adapters, 0.0)
+        counts = dict.fromkeys(self.plan.adapters, 0)
+        with torch.no_grad():
+            for row in self._held_out:
+                trunk = forward.trunk_of(self.model, row, self._heads)
+                for name, role in self._turns(row):
+                    self.model.set_adapter(name)
+                    loss, count = forward.loss_of(self.model, row, role, trunk)
+                    sums[name] += float(loss)
+                    counts[name] += count
+        return {name: sums[name] / counts[name] for name in sums if counts[name]}
+
+    def _learn(self, batch: Sequence[Row]) -> tuple[dict[str, float], int]:
+        """One optimizer step. Each process takes its share of the rows; the gradients are added up."""
+        targets = {
+            name: sum(row.targets(role) for row in batch for role in roles)
+            for name, roles in self.plan.adapters.items()
+        }
+        sums = torch.zeros(len(targets), device=self.model.device)
+        mine = batch[self.accelerator.process_index :: self.accelerator.num_processes]
+        for row in mine:
+            trunk = forward.trunk_of(self.model, row, self._heads)
+            for name, role in self._turns(row):
+                self.model.set_adapter(name)
+                loss, _ = forward.loss_of(self.model, row, role, trunk)
+                self.accelerator.backward(loss / targets[name])
+                sums[list(targets).index(name)] += loss.detach()
+        self._update()
+        total = self.accelerator.reduce(sums, "sum")
+        losses = {name: float(total[i]) / n for i, (name, n) in enumerate(targets.items()) if n}
+        return losses, sum(targets.values())
+
+    def _update(self) -> None:
+        for parameters in self._parameters.values():
+            for parameter in parameters:
+                if self.accelerator.num_processes > 1:
+                    grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                    parameter.grad = self.accelerator.reduce(grad, "sum")
+            torch.nn.utils.clip_grad_norm_(parameters, _CLIP)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def _turns(self, row: Row) -> list[tuple[str, Role]]:
+        """Which adapter learns which role's turns of a row."""
+        return [(name, role) for name, roles in self.plan.adapters.items() for role in roles if row.of(role)]
+
+    def _set_learning_rate(self) -> float:
+        """Linear warm-up, then a cosine to a tenth."""
+        learn = self.plan.learn
+        warm = max(1, round(self.steps * learn.warmup))
+        if self._step < warm:
+            share = (self._step + 1) / warm
+        else:
+            share = 0.1 + 0.45 * (1 + math.cos(math.pi * (self._step - warm) / max(1, self.steps - warm)))
+        for group in self._optimizer.param_groups:
+            group["lr"] = learn.learning_rate * share
+        return learn.learning_rate * share
+
+    def _record(self, progress: Progress) -> None:
+        if self.accelerator.is_main_process:
+            checkpoint.append_metrics(self.folder, _as_metrics(progress))
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            adapters = {name: backbone.state_of(self.model, name) for name in self.plan.adapters}
+            state = checkpoint.State(self._step, self._seconds, adapters, self._optimizer.state_dict())
+            checkpoint.save(self.folder, state)
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> None:
+        state = checkpoint.last(self.folder)
+        if state is None:
+            checkpoint.forget_metrics(self.folder, after=0)
+            return
+        for name, tensors in state.adapters.items():
+            backbone.set_state(self.model, name, tensors)
+        self._optimizer.load_state_dict(state.optimizer)
+        self._step, self._seconds = state.step, state.seconds
+        checkpoint.forget_metrics(self.folder, after=state.step)
+
+
+def _split(samples: Sequence[Sample], roles: Sequence[Role], recipe: Recipe) -> tuple[list[Sample], list[Row]]:
+    """What is learnt from, and the rows held out: the same runs in every stage, chosen by their ids."""
+    kept, held = [], []
+    for sample in samples:
+        if (own := sample.only(roles)) is not None:
+            (held if checkpoint.share_of(sample.id, recipe.seed) < recipe.held_out else kept).append(own)
+    return kept, rows(held, recipe.row_tokens, recipe.seed)
+
+
+def _as_metrics(progress: Progress) -> dict[str, Any]:
+    return {
+        "step": progress.step,
+        "steps": progress.steps,
+        "losses": {name: round(loss, 5) for name, loss in progress.losses.items()},
+        "held_out": {name: round(loss, 5) for name, loss in progress.held_out.items()},
+        "learning_rate": progress.learning_rate,
+        "tokens": progress.tokens,
+        "seconds": round(progress.seconds, 2),
+    }

@@ -1,0 +1,205 @@
+"""Changes to recorded runs, so that adapters learn to read tool documents instead of remembering names.
+
+Every change is drawn by the record's id and keeps a run true: what is renamed in the tool list is renamed in the
+calls and the history too. Rationales are made afterwards, from the names that are then there.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from umi_local.messages import Message, Observation, Speaker, ToolCall, ToolSpec
+from umi_local.records import Record, with_trajectory
+from umi_local.training.thoughts import aim
+from umi_local.trajectory import Decision, Next, Step, StopReason
+
+_FAILURES = (
+    "Error: the service did not answer in time.",
+    "Internal error (500).",
+    "Error: access was refused.",
+    '{"error": "Service unavailable", "response": ""}',
+    "The request failed: connection reset.",
+    "Error: too many requests, try again later.",
+)
+_MASKS = ("tool_{n}", "fn_{n}", "function{n}", "action_{n}", "op{n}", "t{n}")
+_PARAMETER_MASKS = ("arg_{n}", "p{n}", "param_{n}", "value{n}", "x{n}")
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How many records of a part are changed in each way, as shares from 0 to 1; `distractors` are tools added."""
+
+    rename: float = 0.0
+    mask: float = 0.0
+    impossible: float = 0.0
+    failing: float = 0.0
+    distractors: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Varier:
+    """Changes the records of one part. `pool` has tools to add; `variants` other names, by service (SGD-X)."""
+
+    shares: Shares
+    pool: Sequence[ToolSpec]
+    variants: Mapping[str, Sequence[Mapping[str, Any]]]
+
+    def vary(self, record: Record) -> Record:
+        chance = random.Random(f"variation {record.id}")
+        record = self._with_distractors(record, chance)
+        draw = chance.random()
+        if draw < self.shares.impossible:
+            record = without_the_tool(record, chance)
+        elif draw < self.shares.impossible + self.shares.failing:
+            record = with_a_failure(record, chance)
+        draw = chance.random()
+        if draw < self.shares.mask:
+            return renamed(record, masks(record, chance))
+        if draw < self.shares.mask + self.shares.rename and self.variants:
+            return renamed(record, self._other_names(record, chance))
+        return record
+
+    def _with_distractors(self, record: Record, chance: random.Random) -> Record:
+        tools = list(record.trajectory.tools)
+        low, high = self.shares.distractors
+        for tool in chance.sample(self.pool, min(chance.randint(low, high), len(self.pool))):
+            if tool.name not in {held.name for held in tools}:
+                tools.append(tool)
+        chance.shuffle(tools)
+        return with_trajectory(record, tools=tuple(tools))
+
+    def _other_names(self, record: Record, chance: random.Random) -> Naming:
+        """One of the sets of names that people wrote for the record's services."""
+        services = record.meta.get("services", {})
+        which = chance.randrange(5)
+        naming = Naming({}, {})
+        for tool in record.trajectory.tools:
+            variant = self.variants.get(services.get(tool.name, ""))
+            if not variant:
+                continue
+            intents, slots = variant[which]["intents"], variant[which]["slots"]
+            if intent := intents.get(re.sub(r"^[A-Za-z]+_\d+_", "", tool.name)):
+                naming.tools[tool.name] = (intent["name"], intent["description"])
+            for name, schema in tool.parameters.get("properties", {}).items():
+                if slot := slots.get(name):
+                    naming.parameters[tool.name, name] = (slot["name"], _described(slot["description"], schema))
+        return Naming({}, {}) if naming.clashes(record.trajectory.tools) else naming
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Other names, each with another description or an empty one: of tools, and of parameters by (tool, parameter)."""
+
+    tools: dict[str, tuple[str, str]]
+    parameters: dict[tuple[str, str], tuple[str, str]]
+
+    def call(self, call: ToolCall) -> ToolCall:
+        arguments = {self._parameter(call.name, name): value for name, value in call.arguments.items()}
+        return ToolCall(self.tools.get(call.name, (call.name, ""))[0], arguments)
+
+    def spec(self, tool: ToolSpec) -> ToolSpec:
+        name, description = self.tools.get(tool.name, (tool.name, ""))
+        properties: dict[str, Any] = {}
+        for old, schema in tool.parameters.get("properties", {}).items():
+            new, about = self.parameters.get((tool.name, old), (old, ""))
+            properties[new] = {**schema, "description": about} if about else schema
+        required = [self._parameter(tool.name, old) for old in tool.parameters.get("required", ())]
+        parameters = {**tool.parameters, "properties": properties, "required": required}
+        return ToolSpec(name, description or tool.description, parameters)
+
+    def message(self, message: Message) -> Message:
+        if message.speaker is not Speaker.CALLER:
+            return message
+        try:
+            call = json.loads(message.text)
+            new = self.call(ToolCall(call["name"], call["arguments"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return message
+        text = json.dumps({"name": new.name, "arguments": dict(new.arguments)}, ensure_ascii=False)
+        return replace(message, text=text)
+
+    def clashes(self, tools: Sequence[ToolSpec]) -> bool:
+        """Whether two tools, or two parameters of one tool, would get the same name."""
+        new = [self.spec(tool) for tool in tools]
+        fewer = any(
+            len(a.parameters.get("properties", {})) < len(b.parameters.get("properties", {}))
+            for a, b in zip(new, tools, strict=True)
+        )
+        return fewer or len({tool.name for tool in new}) < len(new)
+
+    def _parameter(self, tool: str, name: str) -> str:
+        return self.parameters.get((tool, name), (name, ""))[0]
+
+
+def renamed(record: Record, naming: Naming) -> Record:
+    """The record with other names in its tools, its calls and the calls of its history."""
+    run = record.trajectory
+    return with_trajectory(
+        record,
+        tools=tuple(map(naming.spec, run.tools)),
+        history=tuple(map(naming.message, run.history)),
+        steps=tuple(replace(step, calls=tuple(map(naming.call, step.calls))) for step in run.steps),
+    )
+
+
+def masks(record: Record, chance: random.Random) -> Naming:
+    """Names that say nothing, for tools and for parameters whose descriptions say it all."""
+    form, parameter_form = chance.choice(_MASKS), chance.choice(_PARAMETER_MASKS)
+    tools = record.trajectory.tools
+    numbers = list(range(1, len(tools) + 1))
+    chance.shuffle(numbers)
+    naming = Naming({tool.name: (form.format(n=number), "") for tool, number in zip(tools, numbers, strict=True)}, {})
+    if chance.random() < 0.5:
+        return naming
+    for tool in tools:
+        known = tool.parameters.get("properties", {})
+        if all(schema.get("description") for schema in known.values()):
+            for number, name in enumerate(known, 1):
+                naming.parameters[tool.name, name] = (parameter_form.format(n=number), "")
+    return naming
+
+
+def without_the_tool(record: Record, chance: random.Random) -> Record:
+    """The needed tool is no longer listed: the run gives up, or says what is missing."""
+    run = record.trajectory
+    if not record.calls or run.history:
+        return record
+    needed = record.calls[0].name
+    what = next((aim(tool) for tool in run.tools if tool.name == needed), "")
+    left = tuple(tool for tool in run.tools if tool.name != needed)
+    if not what or not left:
+        return record
+    meta = {**record.meta, "missing_aim": what, "grounded": True}
+    gives_up = chance.random() < 0.5
+    end = Next.GIVE_UP if gives_up else Next.CONCLUDE
+    answer = "" if gives_up else f"I'm sorry, none of my tools can {what}."
+    stop = StopReason.GAVE_UP if gives_up else StopReason.ANSWERED
+    run = replace(run, tools=left, steps=(Step(Decision("", end)),), answer=answer, stop=stop)
+    return replace(record, trajectory=run, meta=meta)
+
+
+def with_a_failure(record: Record, chance: random.Random) -> Record:
+    """One call fails: it is tried again and then works, or the run ends and says so."""
+    run = record.trajectory
+    acts = [step for step in run.steps if step.calls]
+    if not acts or not any(observation.content for step in acts for observation in step.observations):
+        return record
+    failed = Observation(chance.choice(_FAILURES), is_error=True)
+    last = acts[-1]
+    broken = replace(last, observations=(failed,))
+    if chance.random() < 0.5:
+        return with_trajectory(record, steps=(*acts[:-1], broken, last, run.steps[-1]))
+    ended = Step(Decision("", Next.CONCLUDE))
+    answer = f"I'm sorry, that did not work: {failed.content}"
+    return with_trajectory(record, steps=(*acts[:-1], broken, ended), answer=answer)
+
+
+def _described(description: str, schema: Mapping[str, Any]) -> str:
+    """Another description that keeps what the first one says of the value's format."""
+    form = re.search(r"Format .*", str(schema.get("description", "")))
+    return f"{description.rstrip('.')}. {form[0]}" if form else description
