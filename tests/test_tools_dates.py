@@ -28,6 +28,15 @@ def test_the_time_names_weekday_date_clock_and_zone() -> None:
     assert f"{before:%A}" in told or f"{before + timedelta(minutes=1):%A}" in told
 
 
+def test_the_clock_can_be_replaced() -> None:
+    noon = datetime(2031, 5, 9, 12, 0, tzinfo=ZoneInfo("Europe/Lisbon"))
+    context = ToolContext(Workspace(Path()), Path("notes.md"), lambda: noon)
+    arguments = {"start": "9 May", "end": "tomorrow"}
+    assert current_time.call(context, {"timezone": None}) == "Friday, 9 May 2031, 12:00 (local time, WEST)"
+    assert current_time.call(context, {"timezone": "Tokyo"}) == "Friday, 9 May 2031, 20:00 (Asia/Tokyo)"
+    assert date_difference.call(context, arguments) == "1 day, from Friday 2031-05-09 to Saturday 2031-05-10"
+
+
 @pytest.mark.parametrize("timezone", [None, "", "local", " here "])
 def test_without_a_place_it_is_the_local_time(timezone: str | None) -> None:
     assert "(local time, " in call(current_time, timezone=timezone)

@@ -11,25 +11,27 @@ from functools import cache
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
-from umi_local.toolbox import ToolError, tool
+from umi_local.toolbox import ToolContext, ToolError, tool
 
 
 @tool()
-def current_time(timezone: Annotated[str | None, "city or zone, such as Tokyo"] = None) -> str:
+def current_time(context: ToolContext, timezone: Annotated[str | None, "city or zone, such as Tokyo"] = None) -> str:
     """Tell today's date, weekday and the time now, here or in another place."""
     here = (timezone or "").strip().lower() in ("", "local", "here")
-    now = datetime.now().astimezone() if here else datetime.now(find_zone(timezone or ""))
+    now = context.clock() if here else context.clock().astimezone(find_zone(timezone or ""))
     zone = f"local time, {now.tzname()}" if here else str(now.tzinfo)
     return f"{now:%A}, {now.day} {now:%B %Y}, {now:%H:%M} ({zone})"
 
 
 @tool()
 def date_difference(
+    context: ToolContext,
     start: Annotated[str, "YYYY-MM-DD or today"],
     end: Annotated[str, "YYYY-MM-DD or today"],
 ) -> str:
     """Count the days, weeks, months and years between two dates."""
-    first, last = parse_date(start), parse_date(end)
+    today = context.clock().date()
+    first, last = parse_date(start, today), parse_date(end, today)
     days = (last - first).days
     parts = [part for part in (_in_weeks(abs(days)), _in_months(first, last)) if part]
     also = f" ({', or '.join(parts)})" if parts else ""
@@ -39,6 +41,7 @@ def date_difference(
 
 @tool()
 def add_to_date(
+    context: ToolContext,
     date: Annotated[str, "YYYY-MM-DD or today"],
     days: Annotated[int, "negative for before"] = 0,
     weeks: int = 0,
@@ -46,7 +49,7 @@ def add_to_date(
     years: int = 0,
 ) -> str:
     """Find the date and weekday some days, weeks, months or years after a date, or before it."""
-    start = parse_date(date)
+    start = parse_date(date, context.clock().date())
     try:
         end = _plus_months(start, 12 * years + months) + timedelta(days=days, weeks=weeks)
     except (OverflowError, ValueError):
@@ -102,19 +105,21 @@ _NUMERIC = re.compile(r"(\d{1,4})[-/. ]+(\d{1,2})[-/. ]+(\d{1,4})")
 _TIME = re.compile(r"\b\d{1,2}(:\d{2}){1,2}(\.\d+)?\s*([ap]m)?(z|[+-]\d{2}:?\d{2})?|\b\d{1,2}\s*[ap]m\b|\(.*\)")
 
 
-def parse_date(text: str) -> date:
+def parse_date(text: str, today: date | None = None) -> date:
     """A calendar day from ISO form, a spoken form (3 March 2026, March 3rd), or today, tomorrow, yesterday.
 
-    A spoken form without a year is in the current one. 03/04/2026 could be March or April and is refused.
+    A spoken form without a year is in that of `today`, which is the system's if it is not given. 03/04/2026 could be
+    March or April and is refused.
 
     Raises:
         ToolError: it is no date, no single date, or no day of the calendar.
     """
+    today = today or date.today()
     spoken = " ".join(text.lower().split())
     if spoken in ("today", "now", "tomorrow", "yesterday"):
-        return date.today() + timedelta(days={"tomorrow": 1, "yesterday": -1}.get(spoken, 0))
+        return today + timedelta(days={"tomorrow": 1, "yesterday": -1}.get(spoken, 0))
     try:
-        return _iso(text.strip()) or _numeric(text) or _spoken(spoken)
+        return _iso(text.strip()) or _numeric(text) or _spoken(spoken, today.year)
     except ValueError:
         raise ToolError(f"{text!r} is not a date. Write it as YYYY-MM-DD, such as 2026-03-31.") from None
 
@@ -143,13 +148,13 @@ def _numeric(text: str) -> date | None:
     return date(year, two, one) if two <= 12 else date(year, one, two)
 
 
-def _spoken(text: str) -> date:
+def _spoken(text: str, this_year: int) -> date:
     found = _SPOKEN.fullmatch(" ".join(re.sub(r"[-,./]", " ", _TIME.sub("", text)).split()))
     if not found:
         raise ValueError
     name = found["month1"] or found["month2"]
     month = next((number for number, full in enumerate(_MONTHS, 1) if full.startswith(name)), 0)
-    year = int(found["year"]) if found["year"] else date.today().year
+    year = int(found["year"]) if found["year"] else this_year
     return date(year, month, int(found["day1"] or found["day2"]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -27,12 +28,20 @@ class Effect(StrEnum):
     NETWORK = "network"
 
 
+def _local_time() -> datetime:
+    return datetime.now().astimezone()
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a tool may touch. A function gets it by having a parameter of this type; the model never sees it."""
+    """What a tool may touch. A function gets it by having a parameter of this type; the model never sees it.
+
+    `clock` tells the time in the user's own zone.
+    """
 
     workspace: Workspace
     notes: Path
+    clock: Callable[[], datetime] = _local_time
 
 
 @dataclass(frozen=True, slots=True)

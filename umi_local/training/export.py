@@ -1,7 +1,8 @@
-"""Finished adapters as GGUF files beside their backbone."""
+"""Finished adapters as GGUF files beside their backbone, with the lines that put them into a pack."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from umi_local.convert.adapter import Backbone, write_adapter
@@ -10,9 +11,11 @@ from umi_local.messages import Role
 from umi_local.training.checkpoint import load_adapter
 from umi_local.training.runs import Run
 
+LICENCE = "Apache-2.0"
+
 
 def export(run: Run, backbone: Path, out: Path) -> list[Path]:
-    """Write every finished adapter of the run as `NAME.gguf` in float16.
+    """Write every finished adapter of the run as `NAME.gguf` in float16, and `files.toml` for a manifest.
 
     Raises:
         UsageError: none is finished.
@@ -28,4 +31,18 @@ def export(run: Run, backbone: Path, out: Path) -> list[Path]:
         path = out / f"{name}.gguf"
         write_adapter(path, tensors, run.recipe.adapter.alpha, facts, run.invocation(Role(name)), f"umi-local {name}")
         written.append(path)
+    (out / "files.toml").write_text("\n".join(_entry(path) for path in written), encoding="utf-8")
     return written
+
+
+def _entry(path: Path) -> str:
+    """The lines of a pack's manifest that describe an adapter lying in a folder beside it."""
+    raw = path.read_bytes()
+    return f"""[files.{path.stem}]
+filename = "{path.name}"
+bytes = {len(raw):_}
+sha256 = "{hashlib.sha256(raw).hexdigest()}"
+licence = "{LICENCE}"
+kind = "adapter"
+sources = [{{ type = "shipped", path = "{path.parent.name}/{path.name}" }}]
+"""

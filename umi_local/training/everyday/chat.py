@@ -1,0 +1,81 @@
+"""Requests without a tool: small talk, what is well known, and what cannot be done."""
+
+from __future__ import annotations
+
+from functools import cache
+from random import Random
+
+from pydantic import TypeAdapter
+
+from umi_local.training.everyday.dates import current_time
+from umi_local.training.everyday.files import list_files, read_file, search_files
+from umi_local.training.everyday.notes import add_note, search_notes, with_values, write_file
+from umi_local.training.everyday.phrasing import ask, chosen, data, say, upper_first
+from umi_local.training.everyday.scene import Ask, Scene
+from umi_local.training.everyday.tables import query_table
+
+_TABLES = TypeAdapter(dict[str, dict[str, list[str]]])
+# What is missing where a tool is not listed.
+_ABSENT = (
+    (current_time, {"current_time", "run_python"}, "a look at the clock"),
+    (read_file, {"read_file", "search_files", "query_table"}, "a tool that reads files"),
+    (query_table, {"query_table", "read_file", "search_files"}, "a tool that reads tables"),
+    (list_files, {"list_files", "search_files"}, "a tool that lists folders"),
+    (search_files, {"search_files", "read_file", "list_files"}, "a search in files"),
+    (add_note, {"add_note", "write_file"}, "a tool that keeps notes"),
+    (search_notes, {"search_notes"}, "access to the notes"),
+    (write_file, {"write_file", "run_python"}, "a tool that writes files"),
+)
+
+
+@cache
+def tables(name: str) -> dict[str, dict[str, list[str]]]:
+    """A data file of requests by situation."""
+    return _TABLES.validate_python(data(name))
+
+
+def chat(scene: Scene) -> Ask:
+    """Something to be answered at once."""
+    rng = scene.rng
+    if rng.random() < 0.52:
+        situation = tables("chat")[rng.choice(list(tables("chat")))]
+        query = _typed(rng, situation["queries"])
+        return _direct("chat", query, say(rng, situation["thoughts"]), say(rng, situation["answers"]))
+    topics = [name for name in tables("knowledge") if name != "impossible"]
+    situation = tables("knowledge")[rng.choices(topics, (5, 2, 2, 2, 1))[0]]
+    queries, answer = rng.choice(situation["pairs"]).split(" | ")
+    return _direct("chat", _typed(rng, queries.split(" / ")), say(rng, situation["thoughts"]), answer)
+
+
+def _typed(rng: Random, templates: list[str]) -> str:
+    """A request with its values, in someone's manner of writing."""
+    return ask(rng, [with_values(rng, chosen(rng, rng.choice(templates)))])
+
+
+def _direct(
+    kind: str,
+    query: str,
+    thought: str,
+    answer: str,
+    gives_up: bool = False,
+    absent: frozenset[str] = frozenset(),
+) -> Ask:
+    return Ask(kind, query, [], lambda _: (thought, answer), gives_up, absent)
+
+
+def impossible(scene: Scene) -> Ask:
+    """What no listed tool can do: told honestly, or given up."""
+    rng = scene.rng
+    words = tables("knowledge")["impossible"]
+    gives_up = rng.random() < 0.25
+    if rng.random() < 0.4:
+        family, absent, missing = rng.choice(_ABSENT)
+        query = family(scene).query
+        tool = family.__name__
+        thought = say(rng, words["absent_thoughts"], t=tool, x=missing)
+        answer = say(rng, words["absent_answers"], x=missing)
+        return _direct("impossible", query, thought, answer, gives_up, frozenset(absent))
+    queries, missing, what = rng.choice(words["pairs"]).split(" | ")
+    thought = say(rng, words["thoughts"], x=missing, X=upper_first(missing))
+    answer = say(rng, words["answers"], y=what)
+    return _direct("impossible", _typed(rng, queries.split(" / ")), thought, answer, gives_up)

@@ -1,0 +1,250 @@
+"""Requests about text files and folders: read, list, search."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from random import Random
+
+from umi_local.training.everyday.phrasing import ask, lines_of, say, upper_first
+from umi_local.training.everyday.scene import Ask, Move, Scene
+from umi_local.training.everyday.texts import Fact, Text, add_text, themes
+from umi_local.training.everyday.values import pick, words
+
+_SHORT_TEXT = 320  # characters that an answer may repeat
+
+
+def read_file(scene: Scene) -> Ask:
+    """Something that stands in a file of a known name."""
+    rng = scene.rng
+    roll = rng.random()
+    if roll < 0.14:
+        return _checklist(scene)
+    text = add_text(scene, size=rng.choice((2, 3, 3)) if roll < 0.28 else 0)
+    if roll < 0.28:
+        return _whole(scene, text)
+    if roll < 0.36:
+        return _not_there(scene, text)
+    return fact_in(rng, text, rng.choice(text.facts))
+
+
+def fact_in(rng: Random, text: Text, fact: Fact) -> Ask:
+    """One fact of a file."""
+    lines = lines_of("files", "read")
+    named = mention(rng, text.path)
+    if fact.key:
+        query = ask(rng, lines["key"], k=fact.key, f=named)
+    else:
+        query = ask(rng, lines["said"], q=fact.question, Q=upper_first(fact.question), f=named)
+    move = reading(rng, text.path, fact.key)
+
+    def close(_: Sequence[str]) -> tuple[str, str]:
+        return say(rng, lines["final"], v=fact.value, p=text.path), told(rng, fact, text.name)
+
+    return Ask("read_file", query, [move], close, facts={"text": text, "fact": fact})
+
+
+def told(rng: Random, fact: Fact, name: str) -> str:
+    """A fact of a file as an answer."""
+    lines = lines_of("files", "read")
+    if fact.key and "'s " not in fact.key and rng.random() < 0.5:
+        return upper_first_word(say(rng, lines["answer_key"], k=fact.key, v=fact.value, n=name), name)
+    return say(rng, lines["answer_more"], a=fact.answer, n=name)
+
+
+def upper_first_word(text: str, name: str) -> str:
+    """The text with a capital, unless it begins with a file's name."""
+    return text if text.startswith(name) else upper_first(text)
+
+
+def reading(rng: Random, path: str, key: str = "") -> Move:
+    """The step that reads a file for something."""
+    lines = lines_of("files", "read")
+    what = f"the {key}" if key else rng.choice(("the answer", "what it says on this", "the needed line",
+                                                "what is asked",
+                                                "the passage in question", "the detail the user wants"))  # fmt: skip
+    thought = say(rng, lines["short" if rng.random() < 0.06 else "thoughts"], what=what, p=path)
+    return Move(upper_first(thought) if thought.startswith(what) else thought, "read_file", {"path": path})
+
+
+def mention(rng: Random, path: str) -> str:
+    """A file as people name it: with its ending, in quotes, or by what it is about."""
+    if "/" in path or rng.random() < 0.62:
+        return rng.choice((path, path, path, path, f'"{path}"', f"'{path}'", f"the file {path}", f"`{path}`"))
+    stem = re.sub(r"[_-]+", " ", path.rpartition(".")[0])
+    return rng.choice(("the {} file", "my {} file", "the {} document", "my {} text file", "the text file {}",
+                       "my file {}", "the {} text", "my {} document")).format(stem)  # fmt: skip
+
+
+def _whole(scene: Scene, text: Text) -> Ask:
+    rng, lines = scene.rng, lines_of("files", "read")
+    query = ask(rng, lines["whole"], f=mention(rng, text.path))
+    what = rng.choice(("what it says", "its text", "the whole text", "its content"))
+    move = Move(say(rng, lines["thoughts"], what=what, p=text.path), "read_file", {"path": text.path})
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        summary = re.search(r"sum|gist", query.lower())
+        if not summary and len(seen[-1]) < _SHORT_TEXT:
+            head = rng.choice((f"{text.name} says", f"Here is {text.name}", "It says", "The file reads"))
+            answer = f"{head}:\n{seen[-1].strip()}"
+        else:
+            answer = f"{text.name} says: {' '.join(fact.answer for fact in text.facts)}"
+        return say(rng, lines["final_whole"], p=text.path), answer
+
+    return Ask("read_file", query, [move], close, facts={"text": text})
+
+
+def _not_there(scene: Scene, text: Text) -> Ask:
+    """A question that the file leaves open."""
+    rng, lines = scene.rng, lines_of("files", "read")
+    content = (scene.root / "workspace" / text.path).read_text(encoding="utf-8").lower()
+    keys = [entry.partition(" = ")[0] for theme in themes().values() for entry in theme.keys]
+    key = rng.choice(
+        [
+            key
+            for key in keys
+            if len(key.split()) > 1
+            and "'" not in key
+            and not set(key.lower().split()) & set(re.findall(r"\w+", content))
+        ]
+    )
+    query = ask(rng, lines["key"], k=key, f=mention(rng, text.path))
+
+    def close(_: Sequence[str]) -> tuple[str, str]:
+        slots = {"k": key, "p": text.path, "n": text.name}
+        return say(rng, lines["missing_final"], **slots), say(rng, lines["missing_answer"], **slots)
+
+    return Ask("read_file", query, [reading(rng, text.path, key)], close)
+
+
+def _checklist(scene: Scene) -> Ask:
+    rng, lines = scene.rng, lines_of("files", "read")
+    kind, names = rng.choice((("food", "supermarket.md, groceries.txt, market_list.md, to-buy.txt"),
+                              ("task", "todo.md, tasks.txt, weekend-jobs.md, chores.txt"),
+                              ("object", "to_repair.md, flea-market.txt, wishlist.md")))  # fmt: skip
+    path = rng.choice(names.split(", "))
+    if not scene.stem_is_free(path):
+        path = f"{pick(rng, 'first').lower()}_{path}"
+    items = rng.sample(words(kind), rng.randint(4, 9))
+    ticked = [rng.random() < 0.45 for _ in items]
+    ticked[0], ticked[-1] = True, False
+    order = list(zip(items, ticked, strict=True))
+    rng.shuffle(order)
+    yes, no = rng.choice((("- [x] {}", "- [ ] {}"), ("[x] {}", "[ ] {}"), ("{} - done", "{} - open"), ("x {}", "o {}")))
+    if yes.startswith("x"):
+        yes, no = "- [X] {}", "- [ ] {}"
+    scene.add(path, "\n".join((yes if tick else no).format(item) for item, tick in order) + "\n")
+    wanted = rng.choice(("open", "open", "done", "count"))
+    query = ask(rng, lines[wanted], f=mention(rng, path))
+    chosen = [item for item, tick in order if tick == (wanted == "done")]
+    shown = str(len(items)) if wanted == "count" else joined(chosen)
+
+    def close(_: Sequence[str]) -> tuple[str, str]:
+        answer = say(rng, lines[f"{wanted}_answer"], v=shown, n=path)
+        brief = shown if len(chosen) < 4 or wanted == "count" else f"{len(chosen)} entries"
+        return say(rng, lines["final"], v=brief, p=path), upper_first_word(answer, path)
+
+    return Ask("read_file", query, [reading(rng, path)], close)
+
+
+def list_files(scene: Scene) -> Ask:
+    """What lies in the workspace or in a folder of it."""
+    rng, lines = scene.rng, lines_of("files", "list")
+    folder = "" if rng.random() < 0.3 else add_folder(scene)
+    wanted = rng.choice(("sub", "sub", "sub", "count", "largest")) if folder else "top"
+    query = ask(rng, lines[wanted], d=folder)
+    move = listing(rng, folder)
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        entries = [line.partition(" (")[0] for line in seen[-1].splitlines()]
+        found = [entry for entry in entries if not entry.endswith("/")]
+        names = joined(entries)
+        slots: dict[str, object] = {"v": names, "d": folder, "n": len(found)}
+        kind = {"count": "answers_count", "largest": "answers_largest"}.get(wanted, "answers")
+        if wanted == "largest":
+            slots["v"] = max(seen[-1].splitlines(), key=_size)
+        brief = names if len(entries) < 4 else f"{len(entries)} entries"
+        return say(rng, lines["final"], v=brief), say(rng, lines[kind], **slots)
+
+    return Ask("list_files", query, [move], close, facts={"folder": folder})
+
+
+def listing(rng: Random, folder: str) -> Move:
+    """The step that lists a folder."""
+    lines = lines_of("files", "list")
+    thought = say(rng, lines["thoughts" if folder else "thoughts_top"], d=folder)
+    return Move(thought, "list_files", {"path": folder} if folder else {})
+
+
+def add_folder(scene: Scene) -> str:
+    """A new folder with a few files of different sizes."""
+    rng = scene.rng
+    names = [name for name in words("subfolder") if not (scene.root / "workspace" / name).exists()]
+    folder = rng.choice(names)
+    for name in rng.sample(words("filename"), rng.randint(2, 7)):
+        line = f"{pick(rng, 'task')} / {pick(rng, 'first')}\n"
+        scene.add(f"{folder}/{name}", line * rng.randint(1, 40) + "." * rng.randrange(20))
+    return folder
+
+
+def _size(line: str) -> float:
+    number, unit = line.rpartition(" (")[2].rstrip(")").split()
+    return float(number) * (1000 if unit == "kB" else 1)
+
+
+def search_files(scene: Scene) -> Ask:
+    """Where something is written."""
+    rng, lines = scene.rng, lines_of("files", "search")
+    text = add_text(scene)
+    fact = rng.choice(text.facts)
+    roll = rng.random()
+    if fact.key and roll < 0.35 and len(scene.lines_with(fact.key)) == 1:
+        return _found_fact(rng, text, fact)
+    found = text.path
+    if roll < 0.85:
+        term = rng.choice([fact.key or fact.value, fact.value])
+        term = term if len(term) > 3 else fact.key or fact.question.split()[-1]
+    else:
+        term = rng.choice((pick(rng, "last"), pick(rng, "object"), pick(rng, "city"), pick(rng, "food")))
+    query = ask(rng, lines["which"], x=rng.choice((term, term, term, f'"{term}"')))
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        found = files_hit(seen[-1])
+        if not found:
+            return say(rng, lines["none_final"], x=term), upper_first(say(rng, lines["none_answer"], x=term))
+        slots = {"x": term, "f": joined(found)}
+        answer = say(rng, lines["answers"], **slots)
+        answer = (
+            answer.replace(" mentions ", " mention ").replace(" contains ", " contain ") if len(found) > 1 else answer
+        )
+        return say(rng, lines["final"], **slots), answer
+
+    return Ask("search_files", query, [searching(rng, term)], close, facts={"path": found})
+
+
+def searching(rng: Random, term: str) -> Move:
+    """The step that looks for a text."""
+    return Move(say(rng, lines_of("files", "search")["thoughts"], x=term), "search_files", {"text": term})
+
+
+def _found_fact(rng: Random, text: Text, fact: Fact) -> Ask:
+    lines = lines_of("files", "search")
+    query = ask(rng, lines["fact"], k=fact.key)
+
+    def close(_: Sequence[str]) -> tuple[str, str]:
+        slots = {"x": fact.value, "f": text.path}
+        return say(rng, lines["final"], **slots), told(rng, fact, text.path)
+
+    return Ask("search_files", query, [searching(rng, fact.key)], close, facts={"path": text.path})
+
+
+def files_hit(observation: str) -> list[str]:
+    """The files that a search names, in order."""
+    hits = re.findall(r"^([^\s:][^:\n]*?)(?::\d+: | \(a file of this name)", observation, re.MULTILINE)
+    return list(dict.fromkeys(hits))
+
+
+def joined(items: Sequence[str]) -> str:
+    """A list as a sentence has it."""
+    *most, last = items
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,45 @@
+"""The records of a seed, one after the other."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+from random import Random
+
+from pydantic import TypeAdapter
+
+from umi_local.records import Record
+from umi_local.training.everyday import families as known
+from umi_local.training.everyday.phrasing import data
+from umi_local.training.everyday.scene import Scene
+from umi_local.training.everyday.turns import converse
+
+_AT_A_TIME = 64
+_WORKERS = 3  # most of a record's time is spent waiting for a child process
+
+
+def generate(count: int, seed: int) -> Iterator[Record]:
+    """That many records; each depends on the seed and its own number alone."""
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for start in range(0, count, _AT_A_TIME):
+            yield from pool.map(partial(record, seed), range(start, min(count, start + _AT_A_TIME)))
+
+
+@cache
+def shares() -> Mapping[str, float]:
+    """How often each family is drawn."""
+    found = TypeAdapter(dict[str, float]).validate_python(data("shares")["families"])
+    return {name: share for name, share in found.items() if name in known.FAMILIES}
+
+
+def record(seed: int, number: int) -> Record:
+    """One record: a scene, a request in it, and the real tools' answers."""
+    rng = Random(f"{seed}/{number}")
+    name = rng.choices(list(shares()), list(shares().values()))[0]
+    with tempfile.TemporaryDirectory(prefix="umi-everyday-") as folder:
+        scene = Scene(rng, Path(folder))
+        trajectory = converse(scene, name)
+    return Record(f"everyday-{seed}-{number}", "everyday", trajectory, {"kind": name})

@@ -1,0 +1,164 @@
+"""Requests that keep something, in notes or in files, and requests for a program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from random import Random
+
+from umi_local.training.everyday.files import joined
+from umi_local.training.everyday.phrasing import ask, chosen, lines_of, say, upper_first
+from umi_local.training.everyday.programs import program
+from umi_local.training.everyday.scene import Ask, Closing, Move, Scene
+from umi_local.training.everyday.values import day, value, words
+
+_KIND = re.compile(r"\{([^{}]+)\}")
+_APPROVED = 0.66  # of the requests that need approval
+
+
+def with_values(rng: Random, template: str) -> str:
+    """A template whose slots are kinds of values, with values."""
+    return _KIND.sub(lambda found: value(rng, found[1]), template)
+
+
+def add_note(scene: Scene) -> Ask:
+    """Something to remember."""
+    rng, lines = scene.rng, lines_of("notes", "add")
+    fact = with_values(rng, rng.choice(lines["facts"]))
+    query = ask(rng, lines["queries"], x=fact, X=upper_first(fact))
+    return Ask("add_note", query, [noting(rng, fact)], noted(rng, fact), facts={"note": fact})
+
+
+def noting(rng: Random, fact: str) -> Move:
+    """The step that saves a note. A note stands by itself, so it begins with a capital."""
+    text = upper_first(fact)
+    return Move(say(rng, lines_of("notes", "add")["thoughts"], x=fact), "add_note", {"text": text})
+
+
+def noted(rng: Random, fact: str) -> Closing:
+    """What is said once a note is saved."""
+    lines = lines_of("notes", "add")
+    return lambda _: (say(rng, lines["final"]), say(rng, lines["answers"], x=fact))
+
+
+def prefill_notes(scene: Scene) -> None:
+    """Notes from before, of the days before the scene."""
+    rng, lines = scene.rng, lines_of("notes", "add")
+    for _ in range(rng.randint(0, 6)):
+        append_note(scene, with_values(rng, rng.choice(lines["facts"])))
+
+
+def append_note(scene: Scene, fact: str) -> date:
+    """One note from before; gives back its day."""
+    when = min(day(scene.rng, 2021, 2024), scene.now.date())
+    with scene.notes.open("a", encoding="utf-8") as file:
+        file.write(f"- {when.isoformat()}: {upper_first(fact)}\n")
+    return when
+
+
+def search_notes(scene: Scene) -> Ask:
+    """Something that was noted before, or was not."""
+    rng, lines = scene.rng, lines_of("notes", "search")
+    if rng.random() < 0.12:
+        append_note(scene, with_values(rng, rng.choice(lines_of("notes", "add")["facts"])))
+        move = Move(say(rng, lines["latest_thoughts"]), "search_notes", {"query": ""})
+        return Ask("search_notes", ask(rng, lines["latest"]), [move], _found(rng, ""))
+    if rng.random() < 0.16:
+        term = value(rng, rng.choice(("object", "last", "job", "book", "course")))
+    else:
+        template = rng.choice([fact for fact in lines_of("notes", "add")["facts"] if _TELLING.search(fact)])
+        kind = rng.choice(_TELLING.findall(template))
+        term = value(rng, kind)
+        append_note(scene, with_values(rng, template.replace(f"{{{kind}}}", term, 1)))
+        for _ in range(rng.randint(0, 2)):
+            append_note(scene, with_values(rng, rng.choice(lines_of("notes", "add")["facts"])))
+    shown = f"the {term}" if term in (*words("object"), *words("job")) else term
+    query = ask(rng, lines["queries"], k=shown)
+    move = Move(say(rng, lines["thoughts"], k=term), "search_notes", {"query": term})
+    return Ask("search_notes", query, [move], _found(rng, shown))
+
+
+_TELLING = re.compile(r"\{(person|object|first|job|shop|course|plant|book|pet|instrument|topic|room)\}")
+
+
+def _found(rng: Random, term: str) -> Closing:
+    lines = lines_of("notes", "search")
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        notes = [line.split(": ", 1) for line in seen[-1].splitlines() if re.match(r"\d{4}-\d\d-\d\d: ", line)]
+        if not notes:
+            return say(rng, lines["none_final"], k=term), say(rng, lines["none"], k=term)
+        if len(notes) > 1:
+            listed = joined([f"{text} ({when})" for when, text in notes[:5]])
+            return say(rng, lines["final"], v=f"{len(notes)} notes"), say(rng, lines["many"], list=listed, n=len(notes))
+        when, text = notes[0]
+        first = text.split()[0]
+        lowered = text[0].lower() + text[1:] if first in ("The", "My", "We", "Order", "Dinner", "Flight") else text
+        return say(rng, lines["final"], v="one note"), say(rng, lines["answers"], d=when, x=lowered)
+
+    return close
+
+
+def write_file(scene: Scene) -> Ask:
+    """A text to be saved as a file, which a person may or may not approve."""
+    rng, lines = scene.rng, lines_of("notes", "write")
+    path = re.sub(r"[^\w./-]+", "_", with_values(rng, rng.choice(lines["paths"])))
+    path = path if rng.random() < 0.3 else path.lower()
+    if rng.random() < 0.25:
+        items = rng.sample(words(rng.choice(("food", "things", "object"))), rng.randint(2, 5))
+        content = "\n".join(items)
+        query, shown = ask(rng, lines["list_queries"], x=joined(items), p=path), ", ".join(items)
+    else:
+        content = shown = with_values(rng, rng.choice(lines["lines"]))
+        query = ask(rng, lines["queries"], x=content, p=path)
+    scene.allowed = frozenset({"write_file"} if rng.random() < _APPROVED else set())
+    thought = say(rng, lines["thoughts"], x=shown, p=path)
+    return Ask("write_file", query, [Move(thought, "write_file", {"path": path, "content": content})],
+               written(rng, path, shown))  # fmt: skip
+
+
+def written(rng: Random, path: str, shown: str) -> Closing:
+    """What is said of a file that was written, or was not since nobody approved it."""
+    lines = lines_of("notes", "write")
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        if not re.match(r"Created|Replaced", seen[-1]):
+            slots = {"p": path, "tool": "write_file"}
+            return say(rng, lines["denied_final"], **slots), say(rng, lines["denied_answers"], **slots)
+        slots = {"p": path, "x": shown, "done": seen[-1].split()[0].lower()}
+        return say(rng, lines["final"], **slots), say(rng, lines["answers"], **slots)
+
+    return close
+
+
+def run_python(scene: Scene) -> Ask:
+    """Something that only a program can compute, which a person may or may not approve."""
+    rng, lines = scene.rng, lines_of("notes", "python")
+    query, verb, code = program(rng)
+    scene.allowed = frozenset({"run_python"} if rng.random() < _APPROVED else set())
+    thought = upper_first_if(say(rng, lines["thoughts"], need=_gerund(verb), verb=verb))
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        if "needs approval" in seen[-1]:
+            final = say(rng, lines_of("notes", "write")["denied_final"], tool="run_python", p="the program")
+            return final.replace("written", "run"), say(rng, lines["denied_answers"])
+        shown = seen[-1].replace("\n", ", ")
+        brief = shown if len(shown) < 60 else f"{len(seen[-1].splitlines())} lines"
+        return say(rng, lines["final"], v=brief), upper_first(say(rng, lines["answers"], v=shown))
+
+    return Ask(
+        "run_python", ask(rng, ["{q}"], q=chosen(rng, query)), [Move(thought, "run_python", {"code": code})], close
+    )
+
+
+def upper_first_if(thought: str) -> str:
+    """The thought as a sentence, unless it begins with the tool's name."""
+    return thought if thought.startswith("run_python") else upper_first(thought)
+
+
+def _gerund(verb: str) -> str:
+    """`list the primes` as `listing the primes`."""
+    first, _, rest = verb.partition(" ")
+    doubled = {"get": "getting", "run": "running"}
+    return f"{doubled.get(first, first.removesuffix('e') + 'ing')} {rest}"

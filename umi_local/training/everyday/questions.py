@@ -1,0 +1,148 @@
+"""What may be asked of a table, each kind with its SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from umi_local.training.everyday.tables import Question, Table
+
+Maker = Callable[[Random, Table], Question]
+
+_DATA = "FROM data"
+
+
+def _slots(table: Table, **more: object) -> dict[str, object]:
+    return {"row": table.row, "rows": table.rows, "l": table.columns[0], **more}
+
+
+def _where(rng: Random, table: Table) -> tuple[str, str, str]:
+    """A category, one of its values, and the condition in SQL. Case is left open: people do not mind it."""
+    column = rng.choice(table.categories)
+    wanted = rng.choice(table.column(column))
+    return column, wanted, f"WHERE {column} ILIKE '{wanted}'"
+
+
+def _count(_: Random, table: Table) -> Question:
+    return Question("count", _slots(table), f"SELECT count(*) {_DATA}", ())
+
+
+def _sum(rng: Random, table: Table) -> Question:
+    c = rng.choice(table.numbers)
+    return Question("sum", _slots(table, c=c), f"SELECT sum({c}) {_DATA}", (c,))
+
+
+def _avg(rng: Random, table: Table) -> Question:
+    c = rng.choice(table.numbers)
+    return Question("avg", _slots(table, c=c), f"SELECT round(avg({c}), 2) {_DATA}", (c,))
+
+
+def _extreme(kind: str, order: str) -> Maker:
+    def make(rng: Random, table: Table) -> Question:
+        c, label = _without_tie(rng, table), table.columns[0]
+        sql = f"SELECT {label}, {c} {_DATA} ORDER BY {c}{order} LIMIT 1"
+        return Question(kind, _slots(table, c=c), sql, (label, c))
+
+    return make
+
+
+def _without_tie(rng: Random, table: Table) -> str:
+    """A number column whose largest and smallest values stand once, if there is one."""
+    clear = [c for c in table.numbers if all(_once(table, c, best) for best in (max, min))]
+    return rng.choice(clear or table.numbers)
+
+
+def _once(table: Table, column: str, best: Callable[[list[float]], float]) -> bool:
+    found = [float(cell) for cell in table.column(column)]
+    return found.count(best(found)) == 1
+
+
+def _top(rng: Random, table: Table) -> Question:
+    c, label, n = _without_tie(rng, table), table.columns[0], rng.randint(2, min(5, len(table.cells) - 1))
+    sql = f"SELECT {label}, {c} {_DATA} ORDER BY {c} DESC LIMIT {n}"
+    return Question("top", _slots(table, c=c, n=n), sql, (label, c))
+
+
+def _where_count(rng: Random, table: Table) -> Question:
+    k, w, where = _where(rng, table)
+    return Question("where_count", _slots(table, k=k, w=w), f"SELECT count(*) {_DATA} {where}", (k,))
+
+
+def _where_of(kind: str, function: str) -> Maker:
+    def make(rng: Random, table: Table) -> Question:
+        c = rng.choice(table.numbers)
+        k, w, where = _where(rng, table)
+        return Question(kind, _slots(table, c=c, k=k, w=w), f"SELECT {function.format(c)} {_DATA} {where}", (c, k))
+
+    return make
+
+
+def _limit(kind: str, sign: str) -> Maker:
+    def make(rng: Random, table: Table) -> Question:
+        c = rng.choice(table.numbers)
+        found = sorted(float(cell) for cell in table.column(c))
+        middle = found[rng.randrange(len(found) // 4, max(len(found) // 4 + 1, 3 * len(found) // 4))]
+        n = int(middle) if middle < 20 else int(middle) // 5 * 5
+        return Question(kind, _slots(table, c=c, n=n), f"SELECT count(*) {_DATA} WHERE {c} {sign} {n}", (c,))
+
+    return make
+
+
+def _by_sum(rng: Random, table: Table) -> Question:
+    c, k = rng.choice(table.numbers), rng.choice(table.categories)
+    sql = f"SELECT {k}, sum({c}) {_DATA} GROUP BY {k} ORDER BY sum({c}) DESC, {k}"
+    return Question("by_sum", _slots(table, c=c, k=k), sql, (c, k))
+
+
+def _by_count(rng: Random, table: Table) -> Question:
+    k = rng.choice(table.categories)
+    sql = f"SELECT {k}, count(*) {_DATA} GROUP BY {k} ORDER BY count(*) DESC, {k}"
+    return Question("by_count", _slots(table, k=k), sql, (k,))
+
+
+def _by_most(rng: Random, table: Table) -> Question:
+    c, k = rng.choice(table.numbers), rng.choice(table.categories)
+    sql = f"SELECT {k}, sum({c}) {_DATA} GROUP BY {k} ORDER BY sum({c}) DESC LIMIT 1"
+    return Question("by_most", _slots(table, c=c, k=k), sql, (c, k))
+
+
+def _distinct(rng: Random, table: Table) -> Question:
+    k = rng.choice(table.categories)
+    return Question("distinct", _slots(table, k=k), f"SELECT DISTINCT {k} {_DATA} ORDER BY {k}", (k,))
+
+
+def _value(rng: Random, table: Table) -> Question:
+    c, label = rng.choice(table.numbers), table.columns[0]
+    x = rng.choice(table.column(label))
+    kind, quoted = table.kinds[0].split()[0], x.replace("'", "''")
+    wheres = {"serial": f"= {x}", "int": f"= {x}", "isodate": f"= '{x}'", "code": f"= '{x}'"}
+    where = label + " " + wheres.get(kind, f"ILIKE '{quoted}'")
+    return Question("value", _slots(table, c=c, x=x), f"SELECT {c} {_DATA} WHERE {where}", (label, c))
+
+
+def _which(rng: Random, table: Table) -> Question:
+    k, w, where = _where(rng, table)
+    label = table.columns[0]
+    return Question("which", _slots(table, k=k, w=w), f"SELECT {label} {_DATA} {where} ORDER BY {label}", (label, k))
+
+
+# Each kind: whether it needs a number column, whether it needs a category, and how it is made.
+MAKERS: dict[str, tuple[bool, bool, Maker]] = {
+    "count": (False, False, _count),
+    "sum": (True, False, _sum),
+    "avg": (True, False, _avg),
+    "most": (True, False, _extreme("most", " DESC")),
+    "least": (True, False, _extreme("least", "")),
+    "top": (True, False, _top),
+    "where_count": (False, True, _where_count),
+    "where_sum": (True, True, _where_of("where_sum", "sum({})")),
+    "where_avg": (True, True, _where_of("where_avg", "round(avg({}), 2)")),
+    "above": (True, False, _limit("above", ">")),
+    "below": (True, False, _limit("below", "<")),
+    "by_sum": (True, True, _by_sum),
+    "by_count": (False, True, _by_count),
+    "by_most": (True, True, _by_most),
+    "distinct": (False, True, _distinct),
+    "value": (True, False, _value),
+    "which": (False, True, _which),
+}

@@ -1,0 +1,240 @@
+"""Requests that take several steps: read and compute, search and read, two tables, two files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from umi_local.errors import ConfigError
+from umi_local.toolbox import ToolError
+from umi_local.tools.dates import parse_date
+from umi_local.training.everyday.calculator import sum_move
+from umi_local.training.everyday.combined import list_read, read_note, read_write, search_read
+from umi_local.training.everyday.files import mention, reading
+from umi_local.training.everyday.phrasing import ask, lines_of, say, upper_first
+from umi_local.training.everyday.scene import Ask, Move, Scene
+from umi_local.training.everyday.tables import Table, add_table, question_move, table_mention, table_thoughts
+from umi_local.training.everyday.texts import Fact, Text, add_text
+from umi_local.training.everyday.units import converted_number, measure_pair, number
+from umi_local.training.everyday.values import money, pick
+
+_FACT_UNIT = re.compile(r"(-?\d+(?:\.\d+)?) (\S+)")
+
+
+def several(scene: Scene) -> Ask:
+    """A request of two or more steps."""
+    kinds = (_sum_convert, _sum_calculate, _sum_calculate, _read_calculate, _read_calculate, _read_date, _read_convert,
+             search_read, search_read, list_read, read_note, read_note, read_write, _compare, _two_tables,
+             _sum_units)  # fmt: skip
+    return scene.rng.choice(kinds)(scene)
+
+
+def _summed_table(scene: Scene, columns: Sequence[str]) -> tuple[Table, str]:
+    """A table with one of these columns, or with any number column if none is named."""
+    while True:
+        table = add_table(scene)
+        fitting = [name for name in table.numbers if name in columns or not columns]
+        if fitting:
+            return table, scene.rng.choice(fitting)
+
+
+def _sum_of(scene: Scene, table: Table, column: str) -> Move:
+    from umi_local.training.everyday.tables import Question
+
+    slots = {"row": table.row, "rows": table.rows, "c": column}
+    return question_move(scene.rng, table, Question("sum", slots, f"SELECT sum({column}) FROM data", (column,)))
+
+
+def _sum_convert(scene: Scene) -> Ask:
+    rng, lines = scene.rng, lines_of("several", "sum_convert")
+    units = {entry.split()[0]: entry.split()[1:] for entry in lines_of("several", "units_of_columns")["pairs"]}
+    table, column = _summed_table(scene, list(units))
+    source, target = units[column]
+    query = ask(rng, lines["queries"], c=column, f=table_mention(rng, table.path), s=source, t=target)
+
+    def then(seen: Sequence[str]) -> Move:
+        total = seen[-1].splitlines()[-1]
+        thought = say(rng, lines["then"], v=total, s=source, t=target)
+        return Move(thought, "convert_units", {"value": number(total), "source": source, "target": target})
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        slots = {"v": seen[0].splitlines()[-1], "r": converted_number(seen[-1], target), "s": source, "t": target}
+        return say(rng, lines["final"], **slots), say(rng, lines["answers"], c=column, **slots)
+
+    return Ask("several", query, [_sum_of(scene, table, column), then], close)
+
+
+def _sum_calculate(scene: Scene) -> Ask:
+    rng, lines = scene.rng, lines_of("several", "sum_calculate")
+    table, column = _summed_table(scene, ())
+    percent, count = rng.choice((5, 8, 10, 12, 15, 19, 20, 25, 30)), rng.randint(2, 12)
+    template = rng.choice(lines["queries"])
+    query = ask(rng, [template], c=column, f=table_mention(rng, table.path), p=percent, n=count)
+
+    def expression(total: str) -> str:
+        if "{n}" in template:
+            return f"{total} / {count}"
+        if "% of" in template:
+            return f"{percent}% of {total}"
+        return f"{total} - {percent}%" if "off" in template else f"{total} + {percent}%"
+
+    def then(seen: Sequence[str]) -> Move:
+        total = seen[-1].splitlines()[-1]
+        made = expression(total)
+        return Move(say(rng, lines["then"], v=total, e=made), "calculator", {"expression": made})
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        slots = {"v": seen[0].splitlines()[-1], "r": seen[-1].rpartition(" = ")[2], "c": column}
+        return say(rng, lines["final"], **slots), say(rng, lines["answers"], **slots)
+
+    return Ask("several", query, [_sum_of(scene, table, column), then], close)
+
+
+def _read_calculate(scene: Scene) -> Ask:
+    rng, lines = scene.rng, lines_of("several", "read_calculate")
+    slots = {"n": rng.randint(3, 60), "t": pick(rng, "things"), "x": money(rng, 1, 40), "first": pick(rng, "first")}
+    line = say(rng, lines["lines"], **slots)
+    text = add_text(scene, size=3, also=[Fact(upper_first(line), "", "", "")])
+    query = ask(rng, lines["queries"], t=slots["t"], f=mention(rng, text.path))
+    expression = f"{slots['n']} * {slots['x']}"
+
+    def then(_: Sequence[str]) -> Move:
+        return Move(say(rng, lines["then"], e=expression, **slots), "calculator", {"expression": expression})
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        result = seen[-1].rpartition(" = ")[2]
+        answer = upper_first(say(rng, lines["answers"], r=result, **slots))
+        return say(rng, lines["final"], r=result, **slots), answer
+
+    return Ask("several", query, [reading(rng, text.path, f"price of the {slots['t']}"), then], close)
+
+
+def _fact(scene: Scene, fits: Callable[[Fact], bool]) -> tuple[Text, Fact]:
+    """A file with a keyed fact that fits."""
+    for _ in range(60):
+        text = add_text(scene)
+        found = [fact for fact in text.facts if fact.key and fits(fact)]
+        if found:
+            return text, scene.rng.choice(found)
+        (scene.root / "workspace" / text.path).unlink()
+    raise ConfigError("No theme has a fact of that kind.", "See themes.toml.")
+
+
+def _read_date(scene: Scene) -> Ask:
+    rng, lines = scene.rng, lines_of("several", "read_date")
+    text, fact = _fact(scene, lambda fact: bool(re.search(r"\d{4}", fact.value)) and _as_date(fact.value) != "")
+    iso = _as_date(fact.value)
+    query = ask(rng, lines["queries"], k=fact.key, f=mention(rng, text.path))
+    slots = {"k": fact.key, "v": fact.value, "i": iso}
+
+    def then(_: Sequence[str]) -> Move:
+        return Move(say(rng, lines["then"], **slots), "date_difference", {"start": "today", "end": iso})
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        count = re.split(r" \(|, ", seen[-1])[0].removeprefix("-")
+        when = "today" if count == "0 days" else "past" if "the second date is earlier" in seen[-1] else "future"
+        answer = say(rng, lines[f"answers_{when}"], n=count, **slots)
+        return say(rng, lines["final"], n=count, **slots), upper_first(answer)
+
+    return Ask("several", query, [reading(rng, text.path, fact.key), then], close)
+
+
+def _as_date(text: str) -> str:
+    """The date in ISO form; nothing if it is none."""
+    try:
+        return parse_date(text).isoformat()
+    except ToolError:
+        return ""
+
+
+def _read_convert(scene: Scene) -> Ask:
+    rng, lines = scene.rng, lines_of("several", "read_convert")
+    units = {entry.split()[0]: entry.split()[1:] for entry in lines_of("several", "units_of_facts")["pairs"]}
+
+    def fits(fact: Fact) -> bool:
+        found = _FACT_UNIT.fullmatch(fact.value)
+        return bool(found and found[2] in units)
+
+    text, fact = _fact(scene, fits)
+    value, unit = fact.value.split()
+    source, target = units[unit]
+    query = ask(rng, lines["queries"], k=fact.key, f=mention(rng, text.path), t=target)
+    slots = {"k": fact.key, "v": value, "s": source, "t": target}
+
+    def then(_: Sequence[str]) -> Move:
+        arguments = {"value": number(value), "source": source, "target": target}
+        return Move(say(rng, lines["then"], **slots), "convert_units", arguments)
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        result = converted_number(seen[-1], target)
+        return say(rng, lines["final"], r=result, **slots), say(rng, lines["answers"], r=result, **slots)
+
+    return Ask("several", query, [reading(rng, text.path, fact.key), then], close)
+
+
+def _compare(scene: Scene) -> Ask:
+    rng, lines = scene.rng, lines_of("several", "compare")
+    thing, count = pick(rng, "things"), rng.randint(5, 80)
+    prices = [money(rng, 30, 900) for _ in range(2)]
+    while prices[0] == prices[1]:
+        prices[1] = money(rng, 30, 900)
+    paths = []
+    for price in prices:
+        line = say(rng, lines["lines"], n=count, t=thing, x=price)
+        paths.append(add_text(scene, "letter", 2, [Fact(line, "", "", "")]).path)
+    slots = {"a": paths[0], "b": paths[1], "x": prices[0], "y": prices[1], "t": thing}
+    query = ask(rng, lines["queries"], **slots)
+    low, high = sorted(prices, key=float)
+
+    def close(_: Sequence[str]) -> tuple[str, str]:
+        winner = paths[prices.index(low)]
+        return say(rng, lines["final"], **slots), say(rng, lines["answers"], w=winner, low=low, high=high)
+
+    first = reading(rng, paths[0], f"price of the {thing}")
+    second = Move(say(rng, lines["then"], **slots), "read_file", {"path": paths[1]})
+    return Ask("several", query, [first, second], close)
+
+
+def _two_tables(scene: Scene) -> Ask:
+    rng, lines = scene.rng, lines_of("several", "two_tables")
+    one, other = add_table(scene).path, add_table(scene).path
+    query = ask(rng, lines["queries"], a=one, b=other)
+    sql = "SELECT count(*) FROM data"
+    ways = lines["first"] if rng.random() < 0.7 else table_thoughts(".json")
+    slots = {"a": one, "b": other, "p": one, "need": "count the rows"}
+    first = Move(say(rng, ways, **slots), "query_table", {"path": one, "sql": sql})
+
+    def then(seen: Sequence[str]) -> Move:
+        thought = say(rng, lines["then"], x=seen[-1].splitlines()[-1], **slots)
+        return Move(thought, "query_table", {"path": other, "sql": sql})
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        x, y = (int(text.splitlines()[-1]) for text in seen)
+        answer = say(rng, lines["answers"], x=x, y=y, **slots)
+        if re.search(r"which|longer|compare", query, re.IGNORECASE):
+            answer += " " + say(rng, lines["same" if x == y else "more"], w=one if x > y else other)
+        return say(rng, lines["final"], x=x, y=y), answer
+
+    return Ask("several", query, [first, then], close)
+
+
+def _sum_units(scene: Scene) -> Ask:
+    rng, lines = scene.rng, lines_of("several", "sum_units")
+    source, target = measure_pair(rng, rng.choice(("length", "mass", "volume")))
+    count, value = rng.randint(2, 30), rng.choice((f"{rng.uniform(1, 30):.1f}", str(rng.randint(2, 90))))
+    slots = {"first": pick(rng, "first"), "x": value, "s": source, "t": target, "n": count}
+    query = ask(rng, lines["queries"], **slots)
+
+    def then(seen: Sequence[str]) -> Move:
+        total = seen[-1].rpartition(" = ")[2]
+        thought = say(rng, lines["then"], v=total, **slots)
+        return Move(thought, "convert_units", {"value": number(total), "source": source, "target": target})
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        found = {"v": seen[0].rpartition(" = ")[2], "r": converted_number(seen[-1], target)}
+        final = say(rng, lines_of("several", "sum_convert")["final"], **found, **slots)
+        return final, say(rng, lines["answers"], **found, **slots)
+
+    return Ask(
+        "several", query, [sum_move(rng, f"get {count} times {value} {source}", f"{count} * {value}"), then], close
+    )

@@ -1,0 +1,213 @@
+"""Requests about tables, answered by SQL."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from umi_local.training.everyday.files import joined, upper_first_word
+from umi_local.training.everyday.phrasing import ask, data, lines_of, say
+from umi_local.training.everyday.scene import Ask, Move, Scene
+from umi_local.training.everyday.values import pick, value
+
+_NUMERIC = ("int", "dec", "money")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that was written. Cells are texts."""
+
+    path: str
+    row: str
+    rows: str
+    columns: tuple[str, ...]
+    kinds: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+
+    def column(self, name: str) -> list[str]:
+        """All cells of a column."""
+        return [row[self.columns.index(name)] for row in self.cells]
+
+    @property
+    def numbers(self) -> list[str]:
+        """The columns that can be added up."""
+        years = ("year", "vintage", "joined", "queen_year", "room", "class", "table_no", "bed")
+        return [
+            name
+            for name, kind in zip(self.columns[1:], self.kinds[1:], strict=True)
+            if kind.split()[0] in _NUMERIC and name not in years
+        ]
+
+    @property
+    def categories(self) -> list[str]:
+        """The columns whose few values recur."""
+        repeated = ("of", "first", "weekday", "month", "project", "animal", "room", "colour", "weather", "country")
+        kept = [name for name, kind in zip(self.columns, self.kinds, strict=True) if kind.split()[0] in repeated]
+        return [name for name in kept if name != self.columns[0]]
+
+
+@cache
+def schemas() -> Mapping[str, list[str]]:
+    """What tables there are, by name."""
+    return TypeAdapter(dict[str, list[str]]).validate_python(data("schemas")["schemas"])
+
+
+def add_table(scene: Scene, name: str = "", kind: str = "csv") -> Table:
+    """A new table in the scene with random rows."""
+    rng = scene.rng
+    while True:
+        schema = schemas()[name or rng.choice(list(schemas()))]
+        path = _path(rng, rng.choice(schema[0].split(", ")), kind)
+        if scene.stem_is_free(path):
+            break
+    row, rows = schema[1].split("/")
+    columns = [entry.split(":", 1) for entry in schema[2:]]
+    if len(columns) > 3 and rng.random() < 0.3:
+        columns.pop(rng.randrange(2, len(columns)))
+    kinds = [column[1] for column in columns]
+    cells = _cells(rng, kinds)
+    table = Table(path, row, rows, tuple(column[0] for column in columns), tuple(kinds), cells)
+    scene.add(path, _as_json(table) if kind == "json" else _as_csv(table))
+    return table
+
+
+def _path(rng: Random, path: str, kind: str) -> str:
+    stem = path.removesuffix(".csv")
+    if rng.random() < 0.25:
+        stem += rng.choice(("_2023", "_2024", "_2025", "_q1", "_spring", "_all", "_north", "_new", "-export", "_may"))
+    if rng.random() < 0.08:
+        stem = f"{pick(rng, 'folder')}/{stem}"
+    return f"{stem}.{kind}"
+
+
+def _cells(rng: Random, kinds: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    limit = 1000
+    kind = kinds[0]
+    if kind.startswith("of "):
+        limit = len(kind.split(";"))
+    count = min(rng.choice((5, 6, 8, 10, 12, 15, 20, 25, 30, 40)), limit)
+    start = rng.randint(1, 4000)
+    labels: list[str] = []
+    for _ in range(600):
+        label = str(start + len(labels)) if kind == "serial" else value(rng, kind)
+        if label not in labels:
+            labels.append(label)
+        if len(labels) == count:
+            break
+    if kind == "isodate":
+        labels.sort()
+    few = {at: _few(rng, other) for at, other in enumerate(kinds) if other in ("first", "country", "project", "colour")}
+    return tuple(
+        (label, *(rng.choice(few[at]) if at in few else value(rng, other) for at, other in enumerate(kinds) if at))
+        for label in labels
+    )
+
+
+def _few(rng: Random, kind: str) -> list[str]:
+    """The few values that recur in a column."""
+    return list(dict.fromkeys(value(rng, kind) for _ in range(rng.randint(3, 6))))
+
+
+def _as_csv(table: Table) -> str:
+    return "\n".join(",".join(row) for row in (table.columns, *table.cells)) + "\n"
+
+
+def _as_json(table: Table) -> str:
+    numeric = [kind.split()[0] in (*_NUMERIC, "serial") for kind in table.kinds]
+    rows = [
+        {
+            name: json.loads(cell) if number else cell
+            for name, cell, number in zip(table.columns, row, numeric, strict=True)
+        }
+        for row in table.cells
+    ]
+    return json.dumps(rows, ensure_ascii=False, indent=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a table: the kind, the words for its slots, the SQL and the columns that it needs."""
+
+    kind: str
+    slots: Mapping[str, Any]
+    sql: str
+    columns: tuple[str, ...]
+
+
+_Maker = Callable[[Random, Table], Question]
+
+
+def query_table(scene: Scene) -> Ask:
+    """A question about a table."""
+    rng = scene.rng
+    kind = "json" if rng.random() < 0.14 else "csv"
+    table = add_table(scene, kind=kind)
+    question = question_about(rng, table)
+    named = table_mention(rng, table.path)
+    query = ask(rng, lines_of("tables", question.kind)["queries"], f=named, **question.slots)
+    moves = [question_move(rng, table, question)]
+    if kind == "json" and rng.random() < 0.7:
+        thought = say(rng, lines_of("tables")["describe"], p=table.path)
+        moves.insert(0, Move(thought, "query_table", {"path": table.path, "sql": "DESCRIBE data"}))
+
+    def close(seen: Sequence[str]) -> tuple[str, str]:
+        return reported(rng, table, question, seen[-1])
+
+    return Ask("query_table", query, moves, close, facts={"table": table, "question": question})
+
+
+def question_about(rng: Random, table: Table, kind: str = "") -> Question:
+    """A question that the table can answer, of some kind or of any."""
+    from umi_local.training.everyday.questions import MAKERS
+
+    possible = [name for name, (numbers, categories, _) in MAKERS.items()
+                if (table.numbers or not numbers) and (table.categories or not categories)]  # fmt: skip
+    return MAKERS[kind or rng.choice(possible)][2](rng, table)
+
+
+def question_move(rng: Random, table: Table, question: Question) -> Move:
+    """The step that asks it in SQL."""
+    need = say(rng, lines_of("tables", question.kind)["need"], **question.slots)
+    columns = question.columns or table.columns
+    slots = {"need": need, "p": table.path, "cols": joined(columns), "s": "s" if len(columns) > 1 else ""}
+    thought = say(rng, table_thoughts(table.path), **slots)
+    return Move(thought, "query_table", {"path": table.path, "sql": question.sql})
+
+
+def table_thoughts(path: str) -> list[str]:
+    """The ways to think of a query. Only of a CSV file's columns is anything known beforehand."""
+    found = lines_of("tables")["lines"]
+    return found if path.endswith(".csv") else [line for line in found if "{cols}" not in line]
+
+
+def reported(rng: Random, table: Table, question: Question, observation: str) -> tuple[str, str]:
+    """The last thought and the answer of what the table gave back."""
+    rows = [line.split(" | ") for line in observation.splitlines()[1:]]
+    listed = joined([f"{row[0]} ({row[1]})" if len(row) > 1 else row[0] for row in rows])
+    slots = {**question.slots, "list": listed, "x": question.slots.get("x", rows[0][0]), "v": rows[0][-1]}
+    if question.kind in ("most", "least", "by_most"):
+        slots["x"] = rows[0][0]
+    named = f"{slots['x']} with {slots['v']}" if question.kind in ("most", "least", "by_most") else slots["v"]
+    brief = named if len(rows) == 1 else f"{len(rows)} rows"
+    answer = say(rng, lines_of("tables", question.kind)["answers"], f=table.path, **slots)
+    answer = re.sub(r"\ba (?=[aeiou])", "an ", answer)
+    if len(rows) == 1 and rows[0][-1] == "1":
+        answer = answer.replace(f"1 {table.rows} have ", f"1 {table.row} has ").replace("There are 1", "There is 1")
+        answer = answer.replace(f"1 {table.rows}", f"1 {table.row}")
+    return say(rng, lines_of("tables")["final"], v=brief, p=table.path), upper_first_word(answer, table.path)
+
+
+def table_mention(rng: Random, path: str) -> str:
+    """A table as people name it."""
+    if "/" in path or rng.random() < 0.6:
+        return rng.choice((path, path, path, f"the table {path}", f'"{path}"', f"`{path}`"))
+    stem = path.rpartition(".")[0].replace("_", " ").replace("-", " ")
+    return rng.choice(("the {} table", "my {} table", "my {} spreadsheet", "the {} file", "my {} list", "the {} data",
+                       "the {} sheet", "{}")).format(stem)  # fmt: skip
