@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import re
 import stat
@@ -16,13 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from umi_local import paths
+from umi_local.convert.vet import vet_gguf
 from umi_local.errors import ConfigError, StorageError
 from umi_local.manifest import HuggingFaceSource, RolePack
 from umi_local.messages import Role
 from umi_local.packs import DEFAULT_PACK, load_pack, pack_names
 from umi_local.pull import path_of
 
-SHIPPED = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "smollm2-135m")
+SHIPPED = ("qwen2.5-coder-0.5b", "qwen2.5-coder-0.5b-untrained", "qwen2.5-coder-1.5b", "smollm2-135m")
 
 MANIFEST: dict[str, Any] = {
     "name": "mine",
@@ -120,8 +122,22 @@ def test_the_shipped_packs_are_listed_and_one_is_the_default() -> None:
     ],
 )
 def test_a_shipped_pack_has_the_published_file(name: str, size: int, sha256: str) -> None:
-    (file,) = load_pack(name).files.values()
+    (file,) = [file for file in load_pack(name).files.values() if file.kind == "model"]
     assert (file.bytes, file.sha256) == (size, sha256)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_adapters_are_there_whole_and_small(name: str) -> None:
+    pack = load_pack(name)
+    adapters = [adapter for role in Role if (adapter := pack.adapter(role))]
+    for adapter in adapters:
+        assert adapter.shipped is not None
+        raw = adapter.shipped.read_bytes()
+        assert (len(raw), hashlib.sha256(raw).hexdigest()) == (adapter.bytes, adapter.sha256)
+        assert adapter.bytes <= 12_000_000
+        assert vet_gguf(adapter.shipped).metadata["adapter.type"] == "lora"
+    # Trained roles are not shown worked runs, and untrained ones are lost without them.
+    assert pack.examples is not bool(adapters)
 
 
 def test_a_manifest_of_ones_own_is_loaded_by_path_or_by_name() -> None:

@@ -27,6 +27,7 @@ def convert(value: float, source: str, target: str) -> str:
         "70 in = 177.8 cm",
         "5 lbs = 2.26796 kg",
         "12 stone = 168 pounds",
+        "3 kilos = 6.61387 pounds",
         "12 oz = 340.194 grams",
         "12 oz = 354.882 ml",
         "8 fl oz = 236.588 ml",

@@ -199,7 +199,7 @@ def plain_loss(model: Any, row: Row, role: Role) -> float:
 
 def test_runs_packed_in_a_row_do_not_see_each_other(tiny: Path, vocabulary: Vocabulary) -> None:
     made = [sample.only(TEAM) for sample in samples_of(vocabulary, *map(record, range(5)))]
-    (row,) = rows([sample for sample in made if sample], 100_000, seed=3)
+    (row,) = rows([sample for sample in made if sample], 100_000, "a seed")
     assert len(row.ids) == 5
     assert len(row.head) > 100
     model = adapted(tiny, {role.value: [1, 5] for role in TEAM}, scale=0.2, dtype=torch.float32)
@@ -262,6 +262,14 @@ def test_a_role_trained_alone_becomes_what_it_becomes_beside_the_others(
     assert losses["roles"] == pytest.approx(losses["planner"], rel=0.05)
 
 
+def test_a_stage_begun_on_other_samples_is_not_gone_on_with(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    run = begun(tmp_path, vocabulary)
+    train(run, tiny, runs.plan(run, runs.GLOBAL, ()), steps=1)
+    begun(tmp_path, vocabulary, count=10)
+    with pytest.raises(UsageError, match="other samples"):
+        train(run, tiny, runs.plan(run, runs.GLOBAL, ()))
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
 def test_a_damaged_checkpoint_is_said_and_not_begun_again_in_silence(
     tiny: Path, vocabulary: Vocabulary, tmp_path: Path, damage: bytes | None
@@ -312,3 +320,76 @@ def test_an_exported_adapter_gives_the_logits_that_it_gave_in_training(
     without = np.array(context.read(list(turn.tokens)))
     assert np.abs(theirs - ours).max() < 0.02 * np.abs(ours).max()
     assert np.abs(theirs - without).max() > 0.2 * np.abs(ours).max()
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    from umi_local.cli.main import run
+
+    with pytest.raises(SystemExit) as ended:
+        run(["train", *arguments])
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+def test_one_command_goes_from_made_records_to_adapters_and_does_nothing_twice(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(RECIPE.replace("longest = 2000", "longest = 8000").replace("count = 1", "count = 4"))
+    words = ["all", "--run", str(tmp_path / "run"), "--recipe", str(recipe), "--backbone", str(tiny)]
+    code, out, _ = command(capsys, *words)
+    assert code == 0
+    assert "everyday.planner" in out
+    written = sorted(path.name for path in (tmp_path / "run" / "gguf").iterdir())
+    assert written == ["caller.gguf", "files.toml", "planner.gguf", "single.gguf", "summarizer.gguf"]
+    assert (tmp_path / "run" / "stages" / "global" / "loss.png").is_file()
+    before = (tmp_path / "run" / "adapters" / "planner" / "adapter_model.safetensors").stat().st_mtime_ns
+    code, out, _ = command(capsys, *words)
+    assert code == 0
+    assert "is finished" not in out
+    assert (tmp_path / "run" / "adapters" / "planner" / "adapter_model.safetensors").stat().st_mtime_ns == before
+    code, out, _ = command(capsys, "show", "--run", str(tmp_path / "run"), "--backbone", str(tiny))
+    assert code == 0
+    assert "«" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["global", "--run", "{tmp}/none"], "is no training run"),
+        (["role", "--run", "{tmp}/none", "--role", "chef"], "is no training run"),
+        (["data", "--run", "{tmp}/new", "--recipe", "nothing"], "There is no recipe nothing"),
+        (["show", "--run", "{tmp}/none"], "There are no samples"),
+        (["export", "--run", "{tmp}/none", "--out", "{tmp}/out"], "is no training run"),
+    ],
+)
+def test_what_is_not_there_is_said_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    code, _, err = command(capsys, *(word.format(tmp=tmp_path) for word in arguments))
+    assert code == 2
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_training_needs_neither_llama_cpp_nor_the_tools() -> None:
+    """A machine lent for training has torch and little else."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, umi_local.training.runs; print([m for m in ('llama_cpp', 'duckdb', 'pint') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_without_the_extra_training_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, _, err = command(capsys, "global", "--run", str(tmp_path))
+    assert code == 2
+    assert "umi-local[train]" in err

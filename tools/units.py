@@ -29,6 +29,7 @@ _SPOKEN = {
     "kph": "kilometer/hour", "kmh": "kilometer/hour", "kmph": "kilometer/hour", "ton": "short_ton", "tons": "short_ton",
     "us ton": "short_ton", "metric tons": "tonne", "decade": "decade_of_years", "decades": "decade_of_years",
     "mins": "minute", "secs": "second", "m": "meter", "g": "gram", "s": "second", "h": "hour", "l": "liter",
+    "kilo": "kilogram", "kilos": "kilogram",
     "hz": "hertz turn/second", "rpm": "revolutions_per_minute", "bpm": "count/minute",
 }  # fmt: skip
 _TEMPERATURES = frozenset({"f", "c", "k", "fahrenheit", "celsius", "centigrade", "kelvin", "kelvins"})

@@ -45,22 +45,40 @@ _FOREVER = 1e9
 
 
 @app.command(short_help="Make the samples of a recipe.")
-def data(run: RunFolder, recipe: RecipeName = "cpu-0.5b", data: Data = None, backbone: BackboneFile = None) -> None:
+def data(
+    run: RunFolder,
+    recipe: RecipeName = "cpu-0.5b",
+    data: Data = None,
+    sessions: Annotated[bool, typer.Option("--sessions", help="Learn from your own stored runs too.")] = False,
+    backbone: BackboneFile = None,
+) -> None:
     """\b
     Examples:
       umi-local train data --run RUN --recipe cpu-0.5b --data DATA
+      umi-local train data --run RUN --recipe cpu-0.5b --data DATA --sessions
 
     Draw or make the recipe's records and store them as tokens. Whatever is left out is counted, with the reason.
+    Your own stored runs are taken only with --sessions, and only those that ended with an answer or gave up.
     """
-    from umi_local.records import Fault
-    from umi_local.training import dataset
-    from umi_local.training.mix import mixed
+    _need_the_extra()
     from umi_local.training.runs import begin
 
-    begun = begin(run, recipe)
+    _make_samples(begin(run, recipe), data, sessions, backbone)
+
+
+def _make_samples(run: Run, data: Path | None, sessions: bool, backbone: Path | None) -> None:
+    from itertools import chain
+
+    from umi_local.records import Fault
+    from umi_local.sessions import open_store
+    from umi_local.training import dataset
+    from umi_local.training.mix import mixed, own_runs
+
     faults: list[Fault] = []
-    writer = _writer(begun, backbone)
-    tally = dataset.write(mixed(begun.recipe, data, faults), writer, run, faults)
+    records = mixed(run.recipe, data, faults)
+    if sessions:
+        records = chain(records, own_runs(open_store()))
+    tally = dataset.write(records, _writer(run, backbone), run.folder, faults)
     typer.echo(f"{'part':<24} {'samples':>8} {'target tokens':>14}")
     for name in sorted(tally.targets):
         typer.echo(f"{name:<24} {tally.samples[name]:>8,} {tally.targets[name]:>14,}")
@@ -80,6 +98,7 @@ def show(
 
     Show a sample's trunk and each role's turn behind it. What carries loss stands between « and ».
     """
+    _need_the_extra()
     from itertools import islice
 
     from umi_local.cli.plain import printable
@@ -108,6 +127,7 @@ def global_stage(
 
     Train one adapter on whole steps: rationale and call, or rationale and answer.
     """
+    _need_the_extra()
     from umi_local.training.runs import GLOBAL, Run, plan
 
     begun = Run.of(run)
@@ -130,6 +150,7 @@ def role(
 
     Train an adapter per role. Without --role all three learn together, which reads each run once.
     """
+    _need_the_extra()
     from umi_local.training.runs import Run, plan, stage_name
 
     begun, roles = Run.of(run), _roles(role)
@@ -152,6 +173,7 @@ def everything(
 
     What is done already is not done again, so the same command goes on after a kill.
     """
+    _need_the_extra()
     from umi_local.messages import TEAM
     from umi_local.training.dataset import DESCRIPTION
     from umi_local.training.runs import GLOBAL, begin, plan, stage_name
@@ -159,34 +181,57 @@ def everything(
     until = time.monotonic() + 60 * max_minutes
     begun = begin(run, recipe)
     if not (run / DESCRIPTION).is_file():
-        globals()["data"](run, recipe, data, backbone)
+        _make_samples(begun, data, False, backbone)
     if not begun.adapter("single").is_dir():
         _stage(begun, plan(begun, GLOBAL, ()), (until - time.monotonic()) / 60, backbone, device)
     wanted = [each for each in TEAM if not begun.adapter(each.value).is_dir()]
     if wanted and begun.adapter("single").is_dir():
         _stage(begun, plan(begun, stage_name(wanted), wanted), (until - time.monotonic()) / 60, backbone, device)
     if all(begun.adapter(each.value).is_dir() for each in TEAM):
-        export(run, run / "gguf", backbone)
+        _export(begun, run / "gguf", backbone)
 
 
 @app.command(short_help="Write the finished adapters as GGUF.")
 def export(
     run: RunFolder,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the adapters go.")],
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Also from a stage that is not done yet.")] = False,
     backbone: BackboneFile = None,
 ) -> None:
     """\b
     Examples:
       umi-local train export --run RUN --out ADAPTERS
+      umi-local train export --run RUN --out ADAPTERS --unfinished
 
-    Write each finished adapter for llama.cpp, with the tokens that switch it on.
+    Write each finished adapter for llama.cpp, with the tokens that switch it on, and `files.toml` with the lines that
+    put them into a pack's manifest.
     """
-    from umi_local.training.export import export as write
+    _need_the_extra()
     from umi_local.training.runs import Run
 
-    begun = Run.of(run)
-    for file in write(begun, _backbone_file(begun, backbone), out):
+    _export(Run.of(run), out, backbone, unfinished)
+
+
+def _export(run: Run, out: Path, backbone: Path | None, unfinished: bool = False) -> None:
+    from umi_local.training.export import export as write
+
+    for file in write(run, _backbone_file(run, backbone), out, unfinished):
         typer.echo(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
+
+
+def _need_the_extra() -> None:
+    """Raises UsageError where what training needs is not installed."""
+    from umi_local.errors import UsageError
+
+    try:
+        import accelerate  # noqa: F401
+        import peft  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"Training needs more than is installed ({error.name} is missing).", "Run: pip install 'umi-local[train]'"
+        ) from None
 
 
 def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device: str) -> None:

@@ -23,8 +23,9 @@ _WEIGHTS = "adapter_model.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A stage after `step` optimizer steps and `seconds` of work."""
+    """A stage after `step` optimizer steps and `seconds` of work, on the samples of this digest."""
 
+    samples: str
     step: int
     seconds: float
     adapters: Mapping[str, Mapping[str, torch.Tensor]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -107,11 +108,9 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 def _general(reason: str) -> str:
     """The reason without what differs from record to record, so that it can be counted."""
-    return (
-        reason.split(":")[0]
-        if "does not fit its schema" in reason
-        else "".join(c for c in reason if c not in "0123456789,")
-    )
+    if "does not fit its schema" in reason:
+        return reason.split(":")[0]
+    return re.sub(r"\d[\d,]*", "N", reason)
 
 
 def _to_json(sample: Sample) -> dict[str, Any]:

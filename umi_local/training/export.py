@@ -8,31 +8,45 @@ from pathlib import Path
 from umi_local.convert.adapter import Backbone, write_adapter
 from umi_local.errors import UsageError
 from umi_local.messages import Role
-from umi_local.training.checkpoint import load_adapter
+from umi_local.training.backbone import State
+from umi_local.training.checkpoint import last, load_adapter
 from umi_local.training.runs import Run
 
 LICENCE = "Apache-2.0"
 
 
-def export(run: Run, backbone: Path, out: Path) -> list[Path]:
+def export(run: Run, backbone: Path, out: Path, unfinished: bool = False) -> list[Path]:
     """Write every finished adapter of the run as `NAME.gguf` in float16, and `files.toml` for a manifest.
 
+    With `unfinished` an adapter that a stage is still training is taken from the stage's last checkpoint.
+
     Raises:
-        UsageError: none is finished.
+        UsageError: there is none.
     """
-    names = [role.value for role in Role if run.adapter(role.value).is_dir()]
-    if not names:
-        raise UsageError(f"No adapter in {run.folder} is finished.", "Train a stage to its end first.")
+    found = {role.value: state for role in Role if (state := _state(run, role.value, unfinished))}
+    if not found:
+        raise UsageError(f"No adapter in {run.folder} is finished.", "Train a stage to its end, or add --unfinished.")
     out.mkdir(parents=True, exist_ok=True)
     facts = Backbone.of(backbone)
     written = []
-    for name in names:
-        tensors = {key: tensor.numpy() for key, tensor in load_adapter(run.adapter(name)).items()}
+    for name, state in found.items():
+        tensors = {key: tensor.numpy() for key, tensor in state.items()}
         path = out / f"{name}.gguf"
         write_adapter(path, tensors, run.recipe.adapter.alpha, facts, run.invocation(Role(name)), f"umi-local {name}")
         written.append(path)
     (out / "files.toml").write_text("\n".join(_entry(path) for path in written), encoding="utf-8")
     return written
+
+
+def _state(run: Run, name: str, unfinished: bool) -> State | None:
+    if run.adapter(name).is_dir():
+        return load_adapter(run.adapter(name))
+    stages = run.folder / "stages"
+    for stage in sorted(stages.iterdir()) if unfinished and stages.is_dir() else ():
+        state = last(stage)
+        if state is not None and name in state.adapters:
+            return state.adapters[name]
+    return None
 
 
 def _entry(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 from umi_local.errors import UsageError
 from umi_local.messages import ToolSpec
 from umi_local.records import Fault, Record, read_records
+from umi_local.sessions import SessionStore
 from umi_local.training.everyday import generate
 from umi_local.training.recipe import Part, Recipe
 from umi_local.training.thoughts import with_thoughts
 from umi_local.training.variation import Shares, Varier
+from umi_local.trajectory import StopReason
 
 _VARIANTS = "train/sgd_x_variants.json.gz"
 
@@ -29,6 +32,14 @@ def mixed(recipe: Recipe, data: Path | None, faults: list[Fault]) -> Iterator[tu
     for name, part in recipe.parts.items():
         for record in _of_part(name, part, recipe.seed, data, faults):
             yield name, with_thoughts(record)
+
+
+def own_runs(store: SessionStore) -> Iterator[tuple[str, Record]]:
+    """The user's stored runs that came to an end of their own. To ask for their consent is the caller's part."""
+    for session in store.list(limit=sys.maxsize):
+        for number, run in enumerate(store.trajectories(session.id)):
+            if run.stop in (StopReason.ANSWERED, StopReason.GAVE_UP):
+                yield "sessions", Record(f"session-{session.id}-{number}", "sessions", run)
 
 
 def _of_part(name: str, part: Part, seed: int, data: Path | None, faults: list[Fault]) -> Iterator[Record]:

@@ -42,13 +42,14 @@ class Row:
         return sum(len(turn.tokens) - turn.given for turn in self.of(role))
 
 
-def rows(samples: Iterable[Sample], most_tokens: int, seed: int) -> list[Row]:
+def rows(samples: Iterable[Sample], most_tokens: int, seed: str) -> list[Row]:
     """Rows of at most `most_tokens` tokens behind the head (a longer sample has one of its own), in a shuffled order.
 
     Samples share a row only if their heads are the same, token for token.
     """
     shuffled = sorted(samples, key=lambda sample: sample.id)
-    random.Random(seed).shuffle(shuffled)
+    chance = random.Random(seed)
+    chance.shuffle(shuffled)
     open_rows: dict[tuple[int, ...], list[Sample]] = {}
     done: list[Row] = []
     for sample in shuffled:
@@ -59,7 +60,7 @@ def rows(samples: Iterable[Sample], most_tokens: int, seed: int) -> list[Row]:
             held.clear()
         held.append(sample)
     done += [_row(head, held) for head, held in open_rows.items() if held]
-    random.Random(seed + 1).shuffle(done)
+    chance.shuffle(done)
     return done
 
 

@@ -86,14 +86,15 @@ def begin(folder: Path, recipe: str) -> Run:
 
 def plan(run: Run, stage: str, roles: Sequence[Role], scratch: bool = False) -> Plan:
     """What a stage trains: `global` the single model, else the roles, from the global adapter unless from scratch."""
+    samples = dataset.digest(run.folder)
     if stage == GLOBAL:
-        return Plan(stage, {Role.SINGLE.value: (Role.SINGLE,)}, run.recipe.stage(GLOBAL), {})
+        return Plan(stage, {Role.SINGLE.value: (Role.SINGLE,)}, run.recipe.stage(GLOBAL), {}, samples)
     learn = run.recipe.stage(roles[0].value)
     start: Mapping[str, backbone.State] = {}
     if not scratch:
         first = checkpoint.load_adapter(run.adapter(Role.SINGLE.value))
         start = {role.value: first for role in roles}
-    return Plan(stage, {role.value: (role,) for role in roles}, learn, start)
+    return Plan(stage, {role.value: (role,) for role in roles}, learn, start, samples)
 
 
 def train(

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from umi_local.errors import UsageError
 from umi_local.messages import Role
 from umi_local.training import backbone, checkpoint, forward
 from umi_local.training.packing import Row, batches, rows
@@ -28,12 +29,16 @@ _SAVE_EVERY = 60.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a stage trains: adapters by name, each with the roles whose turns it learns, and where they start from."""
+    """What a stage trains: adapters by name, each with the roles whose turns it learns, and where they start from.
+
+    `samples` is the digest of what it learns from.
+    """
 
     name: str
     adapters: Mapping[str, tuple[Role, ...]]
     learn: Stage
     start: Mapping[str, backbone.State]
+    samples: str
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -72,7 +77,8 @@ class StageRun:
         epochs = math.ceil(plan.learn.epochs)
         order: list[Sequence[Row]] = []
         for epoch in range(epochs):
-            packed = rows(kept, recipe.row_tokens, recipe.seed + epoch)
+            # Each stage has an order of its own: one that ends early does not see the same runs as the one before it.
+            packed = rows(kept, recipe.row_tokens, f"{recipe.seed} {plan.name} {epoch}")
             order += batches(packed, plan.learn.batch)
         self._batches = order[: max(1, round(len(order) * plan.learn.epochs / epochs))]
         self._heads = forward.Heads()
@@ -183,7 +189,9 @@ class StageRun:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             adapters = {name: backbone.state_of(self.model, name) for name in self.plan.adapters}
-            state = checkpoint.State(self._step, self._seconds, adapters, self._optimizer.state_dict())
+            state = checkpoint.State(
+                self.plan.samples, self._step, self._seconds, adapters, self._optimizer.state_dict()
+            )
             checkpoint.save(self.folder, state)
         self.accelerator.wait_for_everyone()
 
@@ -192,6 +200,10 @@ class StageRun:
         if state is None:
             checkpoint.forget_metrics(self.folder, after=0)
             return
+        if state.samples != self.plan.samples:
+            raise UsageError(
+                f"The stage in {self.folder} was begun on other samples.", "Remove that folder to begin it again."
+            )
         for name, tensors in state.adapters.items():
             backbone.set_state(self.model, name, tensors)
         self._optimizer.load_state_dict(state.optimizer)
@@ -205,7 +217,7 @@ def _split(samples: Sequence[Sample], roles: Sequence[Role], recipe: Recipe) -> 
     for sample in samples:
         if (own := sample.only(roles)) is not None:
             (held if checkpoint.share_of(sample.id, recipe.seed) < recipe.held_out else kept).append(own)
-    return kept, rows(held, recipe.row_tokens, recipe.seed)
+    return kept, rows(held, recipe.row_tokens, "held out")
 
 
 def _as_metrics(progress: Progress) -> dict[str, Any]:

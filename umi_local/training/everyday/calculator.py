@@ -14,10 +14,70 @@ from umi_local.training.everyday.phrasing import ask, chosen, data, filled, line
 from umi_local.training.everyday.scene import Ask, Move, Scene
 from umi_local.training.everyday.values import money, pick
 
-_CURRENCIES = ("€{}", "${}", "£{}", "{} euros", "{} dollars", "{} pounds", "{} EUR", "{} USD", "{} francs", "{}", "₹{}",
-               "{} kroner", "{} zloty")  # fmt: skip
-_PERCENTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 25, 28, 30, 32, 33, 35, 40,
-             45, 50, 55, 60, 65, 70, 75, 80, 85, 90, 2.5, 7.5, 12.5, 17.5, 22.5, 1.5, 3.5, 0.5)  # fmt: skip
+_CURRENCIES = (
+    "€{}",
+    "${}",
+    "£{}",
+    "{} euros",
+    "{} dollars",
+    "{} pounds",
+    "{} EUR",
+    "{} USD",
+    "{} francs",
+    "{}",
+    "₹{}",
+    "{} kroner",
+    "{} zloty",
+)
+_PERCENTS = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    20,
+    22,
+    24,
+    25,
+    28,
+    30,
+    32,
+    33,
+    35,
+    40,
+    45,
+    50,
+    55,
+    60,
+    65,
+    70,
+    75,
+    80,
+    85,
+    90,
+    2.5,
+    7.5,
+    12.5,
+    17.5,
+    22.5,
+    1.5,
+    3.5,
+    0.5,
+)
 _OPERATION_SIGNS = {"*": ("x", "×", "*", "*"), "/": ("/", "÷", "/"), "-": ("-",), "+": ("+",)}
 
 
@@ -53,8 +113,9 @@ def calculator(scene: Scene) -> Ask:
     query = ask(rng, situation.queries, **shown, expr=_as_typed(rng, expression))
     need = say(rng, situation.needs, **raw)
     thoughts = lines_of("calculator")
-    thought = say(rng, thoughts["short" if rng.random() < 0.12 and name not in _TYPED else "lines"],
-                  need=need, expr=expression)  # fmt: skip
+    thought = say(
+        rng, thoughts["short" if rng.random() < 0.12 and name not in _TYPED else "lines"], need=need, expr=expression
+    )
 
     def close(seen: Sequence[str]) -> tuple[str, str]:
         result = seen[-1].rpartition(" = ")[2]
@@ -93,10 +154,23 @@ def _sum(rng: Random, situation: Situation) -> tuple[dict[str, str], str]:
 def _verbs(rng: Random, expression: str) -> dict[str, str]:
     """Verbs for a sum of three numbers, by the sign of the last."""
     gains = " + " in expression
-    out = rng.choice((("gave away", "given away", "Sold"), ("lost", "lost", "Lost"), ("sold", "sold", "Sold"),
-                      ("used up", "used up", "Used"), ("lent out", "lent out", "Lent")))  # fmt: skip
-    into = rng.choice((("bought", "bought", "bought"), ("received", "delivered", "delivered"),
-                       ("found", "found", "found"), ("got back", "brought back", "returned")))  # fmt: skip
+    out = rng.choice(
+        (
+            ("gave away", "given away", "Sold"),
+            ("lost", "lost", "Lost"),
+            ("sold", "sold", "Sold"),
+            ("used up", "used up", "Used"),
+            ("lent out", "lent out", "Lent"),
+        )
+    )
+    into = rng.choice(
+        (
+            ("bought", "bought", "bought"),
+            ("received", "delivered", "delivered"),
+            ("found", "found", "found"),
+            ("got back", "brought back", "returned"),
+        )
+    )
     second = into if gains else rng.choice((("threw out", "thrown out", "broken"), ("donated", "donated", "donated")))
     return {"v1": out[0], "v2": second[0], "v3": out[1], "v4": second[1], "B3": out[2], "b4": second[2]}
 

@@ -60,9 +60,20 @@ def upper_first_word(text: str, name: str) -> str:
 def reading(rng: Random, path: str, key: str = "") -> Move:
     """The step that reads a file for something."""
     lines = lines_of("files", "read")
-    what = f"the {key}" if key else rng.choice(("the answer", "what it says on this", "the needed line",
-                                                "what is asked",
-                                                "the passage in question", "the detail the user wants"))  # fmt: skip
+    what = (
+        f"the {key}"
+        if key
+        else rng.choice(
+            (
+                "the answer",
+                "what it says on this",
+                "the needed line",
+                "what is asked",
+                "the passage in question",
+                "the detail the user wants",
+            )
+        )
+    )
     thought = say(rng, lines["short" if rng.random() < 0.06 else "thoughts"], what=what, p=path)
     return Move(upper_first(thought) if thought.startswith(what) else thought, "read_file", {"path": path})
 
@@ -72,8 +83,18 @@ def mention(rng: Random, path: str) -> str:
     if "/" in path or rng.random() < 0.62:
         return rng.choice((path, path, path, path, f'"{path}"', f"'{path}'", f"the file {path}", f"`{path}`"))
     stem = re.sub(r"[_-]+", " ", path.rpartition(".")[0])
-    return rng.choice(("the {} file", "my {} file", "the {} document", "my {} text file", "the text file {}",
-                       "my file {}", "the {} text", "my {} document")).format(stem)  # fmt: skip
+    return rng.choice(
+        (
+            "the {} file",
+            "my {} file",
+            "the {} document",
+            "my {} text file",
+            "the text file {}",
+            "my file {}",
+            "the {} text",
+            "my {} document",
+        )
+    ).format(stem)
 
 
 def _whole(scene: Scene, text: Text) -> Ask:
@@ -119,9 +140,13 @@ def _not_there(scene: Scene, text: Text) -> Ask:
 
 def _checklist(scene: Scene) -> Ask:
     rng, lines = scene.rng, lines_of("files", "read")
-    kind, names = rng.choice((("food", "supermarket.md, groceries.txt, market_list.md, to-buy.txt"),
-                              ("task", "todo.md, tasks.txt, weekend-jobs.md, chores.txt"),
-                              ("object", "to_repair.md, flea-market.txt, wishlist.md")))  # fmt: skip
+    kind, names = rng.choice(
+        (
+            ("food", "supermarket.md, groceries.txt, market_list.md, to-buy.txt"),
+            ("task", "todo.md, tasks.txt, weekend-jobs.md, chores.txt"),
+            ("object", "to_repair.md, flea-market.txt, wishlist.md"),
+        )
+    )
     path = rng.choice(names.split(", "))
     if not scene.stem_is_free(path):
         path = f"{pick(rng, 'first').lower()}_{path}"

@@ -38,8 +38,16 @@ def _calculator(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
         return None
     percent, n = rng.choice((5, 8, 10, 12, 15, 20, 25)), rng.randint(2, 12)
     query = ask(rng, lines["queries"], p=percent, n=n)
-    ways = (("half", "/ 2"), ("divide", f"/ {n}"), ("plit", f"/ {n}"), ("ultiply", f"* {n}"), ("off", f"- {percent}%"),
-            ("ubtract", f"- {n}"), ("% of", ""), ("%", f"+ {percent}%"))  # fmt: skip
+    ways = (
+        ("half", "/ 2"),
+        ("divide", f"/ {n}"),
+        ("plit", f"/ {n}"),
+        ("ultiply", f"* {n}"),
+        ("off", f"- {percent}%"),
+        ("ubtract", f"- {n}"),
+        ("% of", ""),
+        ("%", f"+ {percent}%"),
+    )
     operation = next((way for word, way in ways if word in query), f"+ {n}")
     expression = f"{result} {operation}" if operation else f"{percent}% of {result}"
 
@@ -49,8 +57,13 @@ def _calculator(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
         return say(rng, sums["final"], **slots), say(rng, sums["answers"], **slots)
 
     need = f"go on from {result}"
-    return Ask("calculator", query, [sum_move(rng, need, expression)], close,
-               facts={"number": plain_number(evaluate(expression))})  # fmt: skip
+    return Ask(
+        "calculator",
+        query,
+        [sum_move(rng, need, expression)],
+        close,
+        facts={"number": plain_number(evaluate(expression))},
+    )
 
 
 def _convert(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
@@ -129,8 +142,12 @@ def _table(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
             break
     named = rng.choice(lines_of("followups", "table")["names"])
     query = ask(rng, lines_of("tables", question.kind)["queries"][:4], f=named, **question.slots)
-    return Ask("query_table", query, [question_move(rng, table, question)],
-               lambda seen: reported(rng, table, question, seen[-1]))  # fmt: skip
+    return Ask(
+        "query_table",
+        query,
+        [question_move(rng, table, question)],
+        lambda seen: reported(rng, table, question, seen[-1]),
+    )
 
 
 def _note(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
@@ -160,8 +177,12 @@ def _write(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
     query = ask(rng, lines_of("followups", "write")["queries"], p=path)
     scene.allowed = frozenset({"write_file"} if rng.random() < 0.66 else set())
     thought = say(rng, lines_of("notes", "write")["thoughts"], x=content, p=path)
-    return Ask("write_file", query, [Move(thought, "write_file", {"path": path, "content": content})],
-               written(rng, path, upper_first(content)))  # fmt: skip
+    return Ask(
+        "write_file",
+        query,
+        [Move(thought, "write_file", {"path": path, "content": content})],
+        written(rng, path, upper_first(content)),
+    )
 
 
 # Of each family: what may come before, and how the request is made of it.

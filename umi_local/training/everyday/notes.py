@@ -114,8 +114,12 @@ def write_file(scene: Scene) -> Ask:
         query = ask(rng, lines["queries"], x=content, p=path)
     scene.allowed = frozenset({"write_file"} if rng.random() < _APPROVED else set())
     thought = say(rng, lines["thoughts"], x=shown, p=path)
-    return Ask("write_file", query, [Move(thought, "write_file", {"path": path, "content": content})],
-               written(rng, path, shown))  # fmt: skip
+    return Ask(
+        "write_file",
+        query,
+        [Move(thought, "write_file", {"path": path, "content": content})],
+        written(rng, path, shown),
+    )
 
 
 def written(rng: Random, path: str, shown: str) -> Closing:

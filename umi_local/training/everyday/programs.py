@@ -72,8 +72,11 @@ def _divisors(rng: Random) -> Task:
 def _loop(rng: Random) -> Task:
     n, k = rng.randint(20, 900), rng.randint(3, 12)
     code = f"print(sum(i for i in range(1, {n + 1}) if i % {k} == 0))"
-    return (f"[Run a script that adds|Add with Python] all numbers from 1 to {n} that {k} divides.",
-            f"add the multiples of {k} up to {n}", code)  # fmt: skip
+    return (
+        f"[Run a script that adds|Add with Python] all numbers from 1 to {n} that {k} divides.",
+        f"add the multiples of {k} up to {n}",
+        code,
+    )
 
 
 def _binary(rng: Random) -> Task:
@@ -83,9 +86,14 @@ def _binary(rng: Random) -> Task:
 
 def _given(rng: Random) -> Task:
     a, b = rng.randint(2, 60), rng.randint(2, 9)
-    code = rng.choice((f"print(sum(x**2 for x in range({a})))", f"print('{pick(rng, 'first')}'.upper() * {b})",
-                       f"print(list(range({a}, {a + 10 * b}, {b})))",
-                       f"print(len('{pick(rng, 'book')}'))"))  # fmt: skip
+    code = rng.choice(
+        (
+            f"print(sum(x**2 for x in range({a})))",
+            f"print('{pick(rng, 'first')}'.upper() * {b})",
+            f"print(list(range({a}, {a + 10 * b}, {b})))",
+            f"print(len('{pick(rng, 'book')}'))",
+        )
+    )
     shown = code.replace("[", "(").replace("]", ")")
     return f"[Run|Execute] this Python: {shown}", "run the given code", shown
 
@@ -98,5 +106,15 @@ def _average_gap(rng: Random) -> Task:
 
 
 _TASKS: tuple[Callable[[Random], Task], ...] = (
-    _primes, _reverse, _letters, _sorted, _fibonacci, _digits, _divisors, _loop, _binary, _given, _average_gap,
-)  # fmt: skip
+    _primes,
+    _reverse,
+    _letters,
+    _sorted,
+    _fibonacci,
+    _digits,
+    _divisors,
+    _loop,
+    _binary,
+    _given,
+    _average_gap,
+)

@@ -23,9 +23,24 @@ _FACT_UNIT = re.compile(r"(-?\d+(?:\.\d+)?) (\S+)")
 
 def several(scene: Scene) -> Ask:
     """A request of two or more steps."""
-    kinds = (_sum_convert, _sum_calculate, _sum_calculate, _read_calculate, _read_calculate, _read_date, _read_convert,
-             search_read, search_read, list_read, read_note, read_note, read_write, _compare, _two_tables,
-             _sum_units)  # fmt: skip
+    kinds = (
+        _sum_convert,
+        _sum_calculate,
+        _sum_calculate,
+        _read_calculate,
+        _read_calculate,
+        _read_date,
+        _read_convert,
+        search_read,
+        search_read,
+        list_read,
+        read_note,
+        read_note,
+        read_write,
+        _compare,
+        _two_tables,
+        _sum_units,
+    )
     return scene.rng.choice(kinds)(scene)
 
 

@@ -167,8 +167,11 @@ def question_about(rng: Random, table: Table, kind: str = "") -> Question:
     """A question that the table can answer, of some kind or of any."""
     from umi_local.training.everyday.questions import MAKERS
 
-    possible = [name for name, (numbers, categories, _) in MAKERS.items()
-                if (table.numbers or not numbers) and (table.categories or not categories)]  # fmt: skip
+    possible = [
+        name
+        for name, (numbers, categories, _) in MAKERS.items()
+        if (table.numbers or not numbers) and (table.categories or not categories)
+    ]
     return MAKERS[kind or rng.choice(possible)][2](rng, table)
 
 
@@ -209,5 +212,15 @@ def table_mention(rng: Random, path: str) -> str:
     if "/" in path or rng.random() < 0.6:
         return rng.choice((path, path, path, f"the table {path}", f'"{path}"', f"`{path}`"))
     stem = path.rpartition(".")[0].replace("_", " ").replace("-", " ")
-    return rng.choice(("the {} table", "my {} table", "my {} spreadsheet", "the {} file", "my {} list", "the {} data",
-                       "the {} sheet", "{}")).format(stem)  # fmt: skip
+    return rng.choice(
+        (
+            "the {} table",
+            "my {} table",
+            "my {} spreadsheet",
+            "the {} file",
+            "my {} list",
+            "the {} data",
+            "the {} sheet",
+            "{}",
+        )
+    ).format(stem)

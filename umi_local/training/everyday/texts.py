@@ -16,8 +16,16 @@ from umi_local.training.everyday.values import day, person, pick, value
 
 _KIND = re.compile(r"\{([^{}]+)\}")
 _UNIT_AFTER = re.compile(r"((?:int|dec) \S+ \S+) (.+)")
-_LINE_FORMS = ("{K}: {v}", "- {K}: {v}", "{K} - {v}", "* {k}: {v}", "{K}: {v}.", "- The {k} is {v}.", "{K} = {v}",
-               "The {k} is {v}.")  # fmt: skip
+_LINE_FORMS = (
+    "{K}: {v}",
+    "- {K}: {v}",
+    "{K} - {v}",
+    "* {k}: {v}",
+    "{K}: {v}.",
+    "- The {k} is {v}.",
+    "{K} = {v}",
+    "The {k} is {v}.",
+)
 
 
 class Theme(BaseModel):

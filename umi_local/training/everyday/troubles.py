@@ -26,8 +26,8 @@ from umi_local.training.everyday.values import pick, words
 
 def troubles(scene: Scene) -> Ask:
     """A request that does not go smoothly."""
-    kinds = (_wrong_name, _missing, _missing, _wrong_column, _no_unit, _zero, _no_date, _no_place, _a_folder,
-             _no_folder,             _wrong_name, _wrong_column, _shorter)  # fmt: skip
+    kinds = [_no_unit, _zero, _no_date, _no_place, _a_folder, _no_folder, _shorter]
+    kinds += [_wrong_name, _missing, _wrong_column] * 2  # what people meet most often
     return scene.rng.choice(kinds)(scene)
 
 
@@ -205,8 +205,11 @@ def _wrong_column(scene: Scene) -> Ask:
     asked = {**question.slots, "c": wrong}
     query = ask(rng, lines_of("tables", question.kind)["queries"], f=table_mention(rng, table.path), **asked)
     right = question_move(rng, table, question)
-    first = Move(re.sub(rf"\b{column}\b", wrong, right.thought), "query_table",
-                 {"path": table.path, "sql": re.sub(rf"\b{column}\b", wrong, question.sql)})  # fmt: skip
+    first = Move(
+        re.sub(rf"\b{column}\b", wrong, right.thought),
+        "query_table",
+        {"path": table.path, "sql": re.sub(rf"\b{column}\b", wrong, question.sql)},
+    )
 
     def retry(_: Sequence[str]) -> Move:
         return Move(say(rng, lines["retry"], w=wrong, c=column, p=table.path), "query_table", dict(right.arguments))

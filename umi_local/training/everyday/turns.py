@@ -15,8 +15,20 @@ from umi_local.trajectory import Trajectory
 
 _MULTI = 0.17  # of the records; some of them find nothing to follow up
 # What may be said before an unrelated request: nothing that changes what it finds.
-_EARLIER = ("calculator", "convert_units", "current_time", "date_difference", "add_to_date", "read_file",
-            "search_files",            "query_table", "search_notes", "chat", "troubles", "list_files")  # fmt: skip
+_EARLIER = (
+    "calculator",
+    "convert_units",
+    "current_time",
+    "date_difference",
+    "add_to_date",
+    "read_file",
+    "search_files",
+    "query_table",
+    "search_notes",
+    "chat",
+    "troubles",
+    "list_files",
+)
 
 Family = Callable[[Scene], Ask]
 

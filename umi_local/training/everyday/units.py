@@ -41,8 +41,13 @@ def convert_units(scene: Scene) -> Ask:
     name = rng.choices(list(dimensions()), weights)[0]
     source, target = measure_pair(rng, name)
     value = measured(rng, name)
-    return conversion(rng, value, source, target, ask(rng, lines_of("units")["queries"], v=value, s=source, t=target,
-                                                      first=pick(rng, "first")))  # fmt: skip
+    return conversion(
+        rng,
+        value,
+        source,
+        target,
+        ask(rng, lines_of("units")["queries"], v=value, s=source, t=target, first=pick(rng, "first")),
+    )
 
 
 def conversion(rng: Random, value: str, source: str, target: str, query: str) -> Ask:

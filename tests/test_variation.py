@@ -1,0 +1,198 @@
+"""Changes to training records: each keeps the run true and is the same every time."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from umi_local.errors import ConfigError, UsageError
+from umi_local.messages import ToolSpec
+from umi_local.records import Record, parse_record
+from umi_local.training.recipe import load_recipe
+from umi_local.training.samples import canonical
+from umi_local.training.thoughts import aim, with_thoughts
+from umi_local.training.variation import (
+    Shares,
+    Varier,
+    masks,
+    renamed,
+    with_a_failure,
+    without_the_tool,
+)
+from umi_local.trajectory import Next
+
+
+def tool(name: str, description: str, **properties: str) -> dict[str, Any]:
+    described = {key: {"type": "string", "description": value} for key, value in properties.items()}
+    return {
+        "name": name,
+        "description": description,
+        "parameters": {"type": "object", "properties": described, "required": list(properties)[:1]},
+    }
+
+
+def record(**changes: Any) -> Record:
+    data = {
+        "id": "r7",
+        "source": "here",
+        "tools": [
+            tool("FindTrain", "Find a train to a city.", city="Where to", day="When. Format YYYY-MM-DD."),
+            tool("BookHotel", "Book a room", city="Where", nights="How many"),
+        ],
+        "history": [["caller", '{"tool": "FindTrain", "arguments": {"city": "Bath"}}']],
+        "query": "To York, please",
+        "steps": [
+            {"tool": "FindTrain", "arguments": {"city": "York", "day": "2019-03-01"}, "observation": '[{"at": "9:05"}]'}
+        ],
+        "answer": "There is one at 9:05.",
+        "meta": {"services": {"FindTrain": "Trains_1", "BookHotel": "Hotels_2"}},
+        **changes,
+    }
+    return parse_record(json.dumps(data))
+
+
+VARIANTS = {
+    "Trains_1": [
+        {
+            "intents": {"FindTrain": {"name": "search_rail", "description": "Look for a rail journey"}},
+            "slots": {
+                "city": {"name": "destination", "description": "Goal"},
+                "day": {"name": "on", "description": "Day"},
+            },
+        }
+    ]
+    * 5
+}
+
+
+def test_a_renamed_tool_has_its_new_name_in_the_list_the_calls_and_the_history() -> None:
+    varied = Varier(Shares(rename=1.0), (), VARIANTS).vary(record())
+    run = varied.trajectory
+    spec = next(tool for tool in run.tools if tool.name == "search_rail")
+    assert spec.description == "Look for a rail journey"
+    assert list(spec.parameters["properties"]) == ["destination", "on"]
+    assert spec.parameters["required"] == ["destination"]
+    # Of the first description the value's format is kept: without it the value could not be written.
+    assert spec.parameters["properties"]["on"]["description"] == "Day. Format YYYY-MM-DD."
+    assert run.steps[0].calls[0].name == "search_rail"
+    assert dict(run.steps[0].calls[0].arguments) == {"destination": "York", "on": "2019-03-01"}
+    assert json.loads(run.history[0].text) == {"name": "search_rail", "arguments": {"destination": "Bath"}}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_masked_names_say_nothing_and_every_call_still_fits_its_schema(seed: int) -> None:
+    varied = renamed(record(), masks(record(), random.Random(seed)))
+    names = {tool.name for tool in varied.trajectory.tools}
+    assert len(names) == 2
+    assert not names & {"FindTrain", "BookHotel"}
+    canonical(varied.trajectory)
+
+
+def test_names_that_would_clash_are_left_as_they_are() -> None:
+    clashing = {
+        "Trains_1": [{"intents": {"FindTrain": {"name": "BookHotel", "description": "x"}}, "slots": {}}] * 5,
+    }
+    varied = Varier(Shares(rename=1.0), (), clashing).vary(record())
+    assert {tool.name for tool in varied.trajectory.tools} == {"FindTrain", "BookHotel"}
+
+
+def test_without_its_tool_a_run_gives_up_or_says_what_is_missing() -> None:
+    ends = set()
+    for number in range(20):
+        given = replace(record(history=[]), id=f"r{number}")
+        varied = with_thoughts(without_the_tool(given, random.Random(number)))
+        run = varied.trajectory
+        assert [tool.name for tool in run.tools] == ["BookHotel"]
+        assert not varied.calls
+        (last,) = run.steps
+        ends.add(last.decision.next)
+        assert (last.decision.next is Next.GIVE_UP) == (not run.answer)
+        assert last.decision.rationale
+    assert ends == {Next.GIVE_UP, Next.CONCLUDE}
+
+
+def test_a_failing_call_is_tried_again_or_told() -> None:
+    lengths = set()
+    for number in range(20):
+        run = with_thoughts(with_a_failure(record(), random.Random(number))).trajectory
+        lengths.add(len(run.steps))
+        assert run.steps[0].observations[0].is_error
+        if len(run.steps) == 2:
+            assert run.steps[0].observations[0].content in run.answer
+        else:
+            assert run.steps[1].observations[0].content == '[{"at": "9:05"}]'
+    assert lengths == {2, 3}
+
+
+def test_distractors_come_from_the_pool_and_never_twice_under_one_name() -> None:
+    pool = [ToolSpec(f"extra{i}", "Do it", {"type": "object"}) for i in range(5)]
+    pool.append(record().trajectory.tools[0])
+    varied = Varier(Shares(distractors=(4, 4)), pool, {}).vary(record())
+    names = [tool.name for tool in varied.trajectory.tools]
+    assert len(names) == len(set(names)) >= 5
+
+
+def test_changes_depend_on_the_record_alone() -> None:
+    varier = Varier(Shares(rename=0.3, mask=0.3, impossible=0.2, failing=0.2, distractors=(0, 2)), (), VARIANTS)
+    assert with_thoughts(varier.vary(record())) == with_thoughts(varier.vary(record()))
+
+
+def test_a_made_rationale_names_the_tool_and_what_is_to_be_copied() -> None:
+    said = set()
+    for number in range(30):
+        rationale = with_thoughts(replace(record(), id=f"r{number}")).trajectory.steps[0].decision.rationale
+        assert "FindTrain" in rationale
+        assert "York" in rationale
+        said.add(rationale)
+    assert len(said) >= 6
+
+
+def test_a_rationale_of_the_source_is_kept() -> None:
+    steps = [{"thought": "Mine.", "tool": "FindTrain", "arguments": {"city": "York"}, "observation": "9"}]
+    assert with_thoughts(record(steps=steps)).trajectory.steps[0].decision.rationale == "Mine."
+
+
+@pytest.mark.parametrize(
+    ("description", "said"),
+    [
+        ("Find a train to a city.", "find a train to a city"),
+        ("Returns the weather; in Celsius", "return the weather"),
+        ("The weather of a place", ""),
+        ("Weather", ""),
+        ("", ""),
+    ],
+)
+def test_a_tools_aim_is_its_description_as_an_infinitive(description: str, said: str) -> None:
+    assert aim(ToolSpec("t", description, {})) == said
+
+
+def test_every_shipped_recipe_is_valid_and_trains_on_nothing_for_measuring() -> None:
+    recipe = load_recipe("cpu-0.5b")
+    assert all(not part.file.startswith("eval/") for part in recipe.parts.values())
+    assert recipe.stage("planner") == recipe.stages["role"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("pack = 1", "pack"), ("pack = ", "not TOML"), ('pack = "a"\nsede = 2\n[parts]\n[stages]', "sede")],
+)
+def test_a_recipe_that_is_none_is_a_sentence(tmp_path: Any, text: str, said: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load_recipe(str(path))
+    with pytest.raises(ConfigError, match=r"cpu-0\.5b"):
+        load_recipe("no-such")
+
+
+def test_a_recipe_that_names_a_file_for_measuring_is_refused(tmp_path: Any) -> None:
+    from umi_local.training.mix import mixed
+
+    recipe = load_recipe("cpu-0.5b")
+    part = recipe.parts["star"].model_copy(update={"file": "eval/apibank.jsonl.gz"})
+    with pytest.raises(UsageError, match="for measuring"):
+        list(mixed(recipe.model_copy(update={"parts": {"bad": part}}), tmp_path, []))
