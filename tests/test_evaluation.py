@@ -25,6 +25,7 @@ from umi_local.evaluation.meter import Meter, total
 from umi_local.evaluation.page import bar, page
 from umi_local.evaluation.report import Report, to_json
 from umi_local.evaluation.report_files import read_report, write_report
+from umi_local.evaluation.results import results_page
 from umi_local.evaluation.sample import stratified
 from umi_local.evaluation.store import Result, Store
 from umi_local.evaluation.suite import Contestant, Item, Metric, Policy, ReferenceRow, Tally
@@ -366,6 +367,17 @@ def test_a_comparison_is_a_page_too(report: Report) -> None:
     parser.feed(told)
     assert parser.found == parser.open == []
     assert "&lt;new&gt;" in told and "-50.00" in told
+
+
+def test_reports_of_a_suite_share_a_table_with_what_others_reached(report: Report) -> None:
+    other = measure(Echo(), says("c"))
+    other = replace(other, provenance={**other.provenance, "pack": "a|b"})
+    told = results_page([report, other])
+    assert told.count(f"## {report.title}") == 1
+    rows = [line for line in told.splitlines() if line.startswith("| ")]
+    assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
+    assert any(line.startswith("| a\\|b") for line in rows)
+    assert [line for line in rows if line.startswith("| *")]
 
 
 def test_differences_are_drawn_around_zero(report: Report) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from umi_local.cli.eval_reports import compare, show
+from umi_local.cli.eval_reports import compare, results, show
 from umi_local.cli.eval_suites import suite_command
 from umi_local.cli.eval_tasks import tasks
 from umi_local.evaluation.suites import SUITES
@@ -20,8 +20,7 @@ class _Suites(TyperGroup):
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             from umi_local.errors import UsageError
 
-            known = ", ".join(name for name in self.list_commands(ctx) if name not in ("show", "compare"))
-            raise UsageError(f"There is no suite {args[0]!r}.", f"The suites are: {known}.")
+            raise UsageError(f"There is no suite {args[0]!r}.", f"The suites are: tasks, {', '.join(SUITES)}.")
         return super().resolve_command(ctx, args)
 
 
@@ -44,3 +43,4 @@ for _name, _entry in SUITES.items():
     app.command(_name, short_help=_entry.help)(suite_command(_name, _entry))
 app.command("show", short_help="Read a report; open what went wrong.")(show)
 app.command("compare", short_help="Two or more reports, with paired intervals.")(compare)
+app.command("results", short_help="Reports of any suites as one page of Markdown.")(results)

@@ -1,4 +1,4 @@
-"""`umi-local eval show` and `umi-local eval compare`: reports that were written before."""
+"""`umi-local eval show`, `compare` and `results`: reports that were written before."""
 
 from __future__ import annotations
 
@@ -73,6 +73,26 @@ def compare(
     if html:
         write_text(comparison_page(result), html)
     typer.echo(as_json(to_json(result)) if json_output else comparison_text(result))
+
+
+def results(
+    reports: Annotated[list[Path], typer.Argument(metavar="REPORT...")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it there.")] = None,
+) -> None:
+    """\b
+    Examples:
+      umi-local eval results tasks.json toolbench.json toolbench-single.json --out RESULTS.md
+
+    Reports of any suites as one page of Markdown: a table per suite, a row per report, with what others reached.
+    """
+    from umi_local.evaluation.report_files import read_report, write_text
+    from umi_local.evaluation.results import results_page
+
+    text = results_page([read_report(path) for path in reports])
+    if out:
+        write_text(text, out)
+    else:
+        typer.echo(text)
 
 
 def _case(cases: Sequence[Case], name: str) -> Case:

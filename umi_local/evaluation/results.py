@@ -1,0 +1,72 @@
+"""Reports of many suites as one page of Markdown, for a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from umi_local.evaluation.page import interval, row_notes, shown, table_rows
+from umi_local.evaluation.report import Report
+
+_HEAD = """# Results
+
+Made by `umi-local eval results`; temperature 0, 95 % intervals by a bootstrap over whole items. Rows of a suite are on
+the same items unless n differs. Rows in italics are not ours: trivial policies on the same items, or figures that
+others published for other models.
+"""
+
+
+def results_page(reports: Sequence[Report]) -> str:
+    """The page: a section per suite in the order of its first report, a row per report, then baselines and others."""
+    suites: dict[str, list[Report]] = {}
+    for report in reports:
+        suites.setdefault(report.suite, []).append(report)
+    return "\n".join([_HEAD, *(_section(some) for some in suites.values())])
+
+
+def _section(reports: Sequence[Report]) -> str:
+    first = reports[0]
+    metrics = [name for name in first.metrics if all(name in report.metrics for report in reports)]
+    titles = [first.metrics[name].title for name in metrics]
+    lines = [f"## {first.title}", "", *_row(["", "n", *titles, "s/item"]), *_row(["---"] * (len(metrics) + 3))]
+    for report in reports:
+        figures = [_figure(report, name) for name in metrics]
+        lines += _row([report.label, str(len(report.cases)), *figures, _seconds(report)])
+    for _, name, figures in table_rows(first)[1:]:
+        cells = [figure for key, figure in zip(first.metrics, figures, strict=True) if key in metrics]
+        lines += _row([f"*{name}*", "", *(f"*{cell}*" if cell else "" for cell in cells), ""])
+    lines += ["", *(f"- {note}" for note in [*row_notes(first), *first.notes])]
+    lines += ["", *(f"- {report.label}: {_provenance(report)}" for report in reports), ""]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> list[str]:
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"]
+
+
+def _figure(report: Report, name: str) -> str:
+    metric, value = report.metrics[name], report.values[name]
+    span = interval(metric, value)
+    return f"{shown(metric, value.value)} ({span})" if span else shown(metric, value.value)
+
+
+def _seconds(report: Report) -> str:
+    seconds = report.cost.get("seconds_per_item")
+    return f"{seconds:.1f}" if isinstance(seconds, int | float) else ""
+
+
+def _provenance(report: Report) -> str:
+    """The files and settings behind a row, in a line."""
+    facts = report.provenance
+    roles: dict[str, dict[str, Any]] = facts.get("roles", {})
+    models = sorted({f"{role['model']} {role['sha256'][:12]}" for role in roles.values()})
+    adapters = [f"{name} {role['adapter_sha256'][:12]}" for name, role in roles.items() if role.get("adapter_sha256")]
+    parts = [
+        ", ".join(models),
+        f"adapters {', '.join(adapters)}" if adapters else "no adapters",
+        f"seed {facts.get('seed')}",
+        f"data {str(facts.get('source', ''))[:12]}",
+        ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items()),
+        str(facts.get("date", "")),
+    ]
+    return "; ".join(part for part in parts if part)
