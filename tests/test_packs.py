@@ -24,7 +24,7 @@ from umi_local.messages import Role
 from umi_local.packs import DEFAULT_PACK, load_pack, pack_names
 from umi_local.pull import path_of
 
-SHIPPED = ("qwen2.5-coder-0.5b", "qwen2.5-coder-0.5b-untrained", "qwen2.5-coder-1.5b", "smollm2-135m")
+SHIPPED = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "smollm2-135m")
 
 MANIFEST: dict[str, Any] = {
     "name": "mine",

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from umi_local.cli.train_samples import (
+    BackboneFile,
+    Data,
+    RecipeName,
+    RunFolder,
+    backbone_file,
+    data,
+    make_samples,
+    need_the_extra,
+    show,
+)
 
 if TYPE_CHECKING:
     from umi_local.messages import Role
@@ -28,93 +40,15 @@ app = typer.Typer(
     """,
 )
 
-RunFolder = Annotated[Path, typer.Option("--run", metavar="DIR", help="The run's folder.")]
-RecipeName = Annotated[str, typer.Option("--recipe", metavar="NAME|FILE", help="What to train on, and how.")]
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", envvar="UMI_LOCAL_DATA", help="The folder with train/ in it."),
-]
 Minutes = Annotated[float, typer.Option("--max-minutes", metavar="N", help="Stop by then; the same command goes on.")]
 Roles = Annotated[list[str] | None, typer.Option("--role", metavar="R", help="Only this role. Repeatable.")]
 Scratch = Annotated[bool, typer.Option("--scratch", help="Start from no adapter: the paper's one-stage baseline.")]
-BackboneFile = Annotated[
-    Path | None, typer.Option("--backbone", metavar="FILE", help="The backbone's GGUF, where no pack can be fetched.")
-]
 Device = Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="Where to train.")]
+
 _FOREVER = 1e9
 
-
-@app.command(short_help="Make the samples of a recipe.")
-def data(
-    run: RunFolder,
-    recipe: RecipeName = "cpu-0.5b",
-    data: Data = None,
-    sessions: Annotated[bool, typer.Option("--sessions", help="Learn from your own stored runs too.")] = False,
-    backbone: BackboneFile = None,
-) -> None:
-    """\b
-    Examples:
-      umi-local train data --run RUN --recipe cpu-0.5b --data DATA
-      umi-local train data --run RUN --recipe cpu-0.5b --data DATA --sessions
-
-    Draw or make the recipe's records and store them as tokens. Whatever is left out is counted, with the reason.
-    Your own stored runs are taken only with --sessions, and only those that ended with an answer or gave up.
-    """
-    _need_the_extra()
-    from umi_local.training.runs import begin
-
-    _make_samples(begin(run, recipe), data, sessions, backbone)
-
-
-def _make_samples(run: Run, data: Path | None, sessions: bool, backbone: Path | None) -> None:
-    from itertools import chain
-
-    from umi_local.records import Fault
-    from umi_local.sessions import open_store
-    from umi_local.training import dataset
-    from umi_local.training.mix import mixed, own_runs
-
-    faults: list[Fault] = []
-    records = mixed(run.recipe, data, faults)
-    if sessions:
-        records = chain(records, own_runs(open_store()))
-    tally = dataset.write(records, _writer(run, backbone), run.folder, faults)
-    typer.echo(f"{'part':<24} {'samples':>8} {'target tokens':>14}")
-    for name in sorted(tally.targets):
-        typer.echo(f"{name:<24} {tally.samples[name]:>8,} {tally.targets[name]:>14,}")
-    for reason, count in sorted(tally.left_out.items()):
-        typer.echo(f"left out {count:,}: {reason}", err=True)
-
-
-@app.command(short_help="Show a sample and which of its text carries loss.")
-def show(
-    run: RunFolder,
-    number: Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="Which sample, counted from 1.")] = 1,
-    backbone: BackboneFile = None,
-) -> None:
-    """\b
-    Examples:
-      umi-local train show --run RUN 12
-
-    Show a sample's trunk and each role's turn behind it. What carries loss stands between « and ».
-    """
-    _need_the_extra()
-    from itertools import islice
-
-    from umi_local.cli.plain import printable
-    from umi_local.errors import UsageError
-    from umi_local.training import dataset
-    from umi_local.training.runs import Run
-
-    sample = next(islice(dataset.read(run), number - 1, None), None)
-    if sample is None:
-        raise UsageError(f"There is no sample {number} in {run}.", "Name a smaller number.")
-    words = _vocabulary(Run.of(run), backbone)
-    typer.echo(f"{sample.id} ({sample.source}): {len(sample.trunk)} tokens, {sample.head} of them system and tools\n")
-    typer.echo(printable(words.text(sample.trunk)))
-    for turn in sample.turns:
-        given, target = words.text(turn.tokens[: turn.given]), words.text(turn.tokens[turn.given :])
-        typer.echo(f"--- behind token {turn.at}:\n{printable(given)}«{printable(target)}»\n")
+app.command(short_help="Make the samples of a recipe.")(data)
+app.command(short_help="Show a sample and which of its text carries loss.")(show)
 
 
 @app.command(name="global", short_help="Stage 1: the backbone learns whole steps.")
@@ -127,7 +61,7 @@ def global_stage(
 
     Train one adapter on whole steps: rationale and call, or rationale and answer.
     """
-    _need_the_extra()
+    need_the_extra()
     from umi_local.training.runs import GLOBAL, Run, plan
 
     begun = Run.of(run)
@@ -150,7 +84,7 @@ def role(
 
     Train an adapter per role. Without --role all three learn together, which reads each run once.
     """
-    _need_the_extra()
+    need_the_extra()
     from umi_local.training.runs import Run, plan, stage_name
 
     begun, roles = Run.of(run), _roles(role)
@@ -173,7 +107,7 @@ def everything(
 
     What is done already is not done again, so the same command goes on after a kill.
     """
-    _need_the_extra()
+    need_the_extra()
     from umi_local.messages import TEAM
     from umi_local.training.dataset import DESCRIPTION
     from umi_local.training.runs import GLOBAL, begin, plan, stage_name
@@ -181,7 +115,7 @@ def everything(
     until = time.monotonic() + 60 * max_minutes
     begun = begin(run, recipe)
     if not (run / DESCRIPTION).is_file():
-        _make_samples(begun, data, False, backbone)
+        make_samples(begun, data, False, backbone)
     if not begun.adapter("single").is_dir():
         _stage(begun, plan(begun, GLOBAL, ()), (until - time.monotonic()) / 60, backbone, device)
     wanted = [each for each in TEAM if not begun.adapter(each.value).is_dir()]
@@ -206,7 +140,7 @@ def export(
     Write each finished adapter for llama.cpp, with the tokens that switch it on, and `files.toml` with the lines that
     put them into a pack's manifest.
     """
-    _need_the_extra()
+    need_the_extra()
     from umi_local.training.runs import Run
 
     _export(Run.of(run), out, backbone, unfinished)
@@ -215,23 +149,8 @@ def export(
 def _export(run: Run, out: Path, backbone: Path | None, unfinished: bool = False) -> None:
     from umi_local.training.export import export as write
 
-    for file in write(run, _backbone_file(run, backbone), out, unfinished):
+    for file in write(run, backbone_file(run, backbone), out, unfinished):
         typer.echo(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
-
-
-def _need_the_extra() -> None:
-    """Raises UsageError where what training needs is not installed."""
-    from umi_local.errors import UsageError
-
-    try:
-        import accelerate  # noqa: F401
-        import peft  # noqa: F401
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"Training needs more than is installed ({error.name} is missing).", "Run: pip install 'umi-local[train]'"
-        ) from None
 
 
 def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device: str) -> None:
@@ -241,7 +160,7 @@ def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device
     from umi_local.training.runs import train
 
     until = time.monotonic() + 60 * minutes
-    model = load(_backbone_file(run, backbone), device)
+    model = load(backbone_file(run, backbone), device)
     outcome = train(run, wanted, model, lambda: time.monotonic() >= until, _tell)
     draw_losses(run.stage(wanted.name))
     spent = f"{outcome.steps} steps in {outcome.seconds / 60:.1f} minutes"
@@ -276,31 +195,3 @@ def _roles(names: list[str] | None) -> tuple[Role, ...]:
         if name not in known:
             raise UsageError(f"There is no role {name!r} to train.", f"The roles are: {', '.join(known)}.")
     return tuple(role for name, role in known.items() if not names or name in names)
-
-
-def _backbone_file(run: Run, named: Path | None) -> Path:
-    """The backbone's GGUF: as named, or the pack's, fetched if need be."""
-    from umi_local.cli.progress import download_progress
-    from umi_local.errors import UsageError
-    from umi_local.messages import Role
-    from umi_local.packs import load_pack
-    from umi_local.pull import pull
-
-    if named is not None:
-        if not named.is_file():
-            raise UsageError(f"There is no file {named}.", "Name the backbone's GGUF with --backbone FILE.")
-        return named.absolute()
-    with download_progress() as on_progress:
-        return pull(load_pack(run.recipe.pack).model(Role.PLANNER), on_progress)
-
-
-def _vocabulary(run: Run, backbone: Path | None) -> Any:
-    from umi_local.backends.llama_cpp.vocabulary import Vocabulary
-
-    return Vocabulary(_backbone_file(run, backbone))
-
-
-def _writer(run: Run, backbone: Path | None) -> Any:
-    from umi_local.assemble import sample_writer
-
-    return sample_writer(run.recipe.pack, _vocabulary(run, backbone), run.recipe.longest)

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM
-from transformers.utils.logging import disable_progress_bar
 
 from umi_local.errors import ModelCorrupt
 from umi_local.training.recipe import Adapter
@@ -28,11 +27,10 @@ def load(gguf: Path, device: str = "cpu", dtype: torch.dtype = torch.bfloat16) -
     Raises:
         ModelCorrupt: transformers cannot read the file or does not know its architecture.
     """
-    disable_progress_bar()
     # It warns that a dequantised model cannot be saved as a GGUF; adapters are all that is saved here.
     logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=dtype)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelCorrupt(f"{gguf.name} cannot be loaded for training: {error}.") from None
     return model.to(device).eval()

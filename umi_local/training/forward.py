@@ -103,7 +103,8 @@ def read(model: Any, ids: torch.Tensor, places: torch.Tensor, mask: torch.Tensor
 
 
 def layers_of(cache: DynamicCache) -> KeysAndValues:
-    return [(layer.keys, layer.values) for layer in cache.layers]
+    layers: Any = cache.layers
+    return [(layer.keys, layer.values) for layer in layers]
 
 
 def cache_of(model: Any, layers: KeysAndValues) -> DynamicCache:

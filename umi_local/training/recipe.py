@@ -45,7 +45,7 @@ class Adapter(_Data):
     """The shape of each role's adapter: rank, scale `alpha` / `rank`, and the projections it acts on."""
 
     rank: Count = 8
-    alpha: Annotated[float, Field(gt=0)] = 16
+    alpha: Count = 16
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 

@@ -213,7 +213,8 @@ class StageRun:
 
 def _split(samples: Sequence[Sample], roles: Sequence[Role], recipe: Recipe) -> tuple[list[Sample], list[Row]]:
     """What is learnt from, and the rows held out: the same runs in every stage, chosen by their ids."""
-    kept, held = [], []
+    kept: list[Sample] = []
+    held: list[Sample] = []
     for sample in samples:
         if (own := sample.only(roles)) is not None:
             (held if checkpoint.share_of(sample.id, recipe.seed) < recipe.held_out else kept).append(own)

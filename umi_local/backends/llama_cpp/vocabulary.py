@@ -12,9 +12,11 @@ from umi_local.convert.vet import vet_gguf
 from umi_local.messages import ModelInfo, Segment
 
 
-@llama_cpp.llama_log_callback
-def _silent(level: int, text: bytes, data: object) -> None:
+def _say_nothing(level: int, text: bytes, data: object) -> None:
     """llama.cpp tells everything it reads of a file; none of it is for the user here."""
+
+
+_SILENT = llama_cpp.llama_log_callback(_say_nothing)  # must live as long as llama.cpp may call it
 
 
 class Vocabulary:
@@ -26,7 +28,7 @@ class Vocabulary:
 
     def __init__(self, path: Path) -> None:
         vet_gguf(path)
-        llama_cpp.llama_log_set(_silent, None)
+        llama_cpp.llama_log_set(_SILENT, None)
         self._weights = Weights(str(path), 0, vocabulary_only=True)
         self._start = len(self._weights.tokenize([]))
         self.info: ModelInfo = self._weights.info(0)
