@@ -155,6 +155,8 @@ def _export(run: Run, out: Path, backbone: Path | None, unfinished: bool = False
 
 def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device: str) -> None:
     """Train a stage with a line of progress per step, and say how to go on if the time was up."""
+    from accelerate import PartialState
+
     from umi_local.training.backbone import load
     from umi_local.training.plot import draw_losses
     from umi_local.training.runs import train
@@ -162,6 +164,8 @@ def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device
     until = time.monotonic() + 60 * minutes
     model = load(backbone_file(run, backbone), device)
     outcome = train(run, wanted, model, lambda: time.monotonic() >= until, _tell)
+    if not PartialState().is_main_process:
+        return
     draw_losses(run.stage(wanted.name))
     spent = f"{outcome.steps} steps in {outcome.seconds / 60:.1f} minutes"
     if outcome.finished:

@@ -105,7 +105,7 @@ def train(
     adapted = backbone.with_adapters(model, run.recipe.adapter, invocations, run.recipe.seed)
     stage = StageRun(adapted, run.recipe, wanted, run.samples(wanted.roles), run.stage(wanted.name))
     outcome = stage.train(time_is_up, tell)
-    if outcome.finished:
+    if outcome.finished and stage.accelerator.is_main_process:
         for name in wanted.adapters:
             target = run.adapter(name)
             if target.exists():

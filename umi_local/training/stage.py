@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 
 from umi_local.errors import UsageError
 from umi_local.messages import Role
@@ -101,7 +102,7 @@ class StageRun:
         """Train to the end, or until the time is up, from the last checkpoint if there is one."""
         self._resume()
         saved = time.monotonic()
-        while self._step < self.steps and not time_is_up():
+        while self._step < self.steps and not self._agree(time_is_up()):
             started = time.monotonic()
             learning_rate = self._set_learning_rate()
             losses, tokens = self._learn(self._batches[self._step])
@@ -110,8 +111,9 @@ class StageRun:
             last = self._step == self.steps
             held_out = self.evaluate() if last or self._step % max(1, self.steps // 4) == 0 else {}
             progress = Progress(self._step, self.steps, losses, held_out, learning_rate, tokens, self._seconds)
-            self._record(progress)
-            tell(progress)
+            if self.accelerator.is_main_process:
+                checkpoint.append_metrics(self.folder, _as_metrics(progress))
+                tell(progress)
             if time.monotonic() - saved > _SAVE_EVERY or last:
                 self._save()
                 saved = time.monotonic()
@@ -120,6 +122,7 @@ class StageRun:
         if finished and self.accelerator.is_main_process:
             for name in self.plan.adapters:
                 checkpoint.save_adapter(self.folder / name, self.model, name)
+        self.accelerator.wait_for_everyone()
         return Outcome(finished, self._step, self._seconds)
 
     def evaluate(self) -> dict[str, float]:
@@ -182,9 +185,12 @@ class StageRun:
             group["lr"] = learn.learning_rate * share
         return learn.learning_rate * share
 
-    def _record(self, progress: Progress) -> None:
-        if self.accelerator.is_main_process:
-            checkpoint.append_metrics(self.folder, _as_metrics(progress))
+    def _agree(self, stop: bool) -> bool:
+        """Whether to stop, as the first process says: their clocks differ, and one that went on alone would wait."""
+        if self.accelerator.num_processes == 1:
+            return stop
+        said = torch.tensor([int(stop)], device=self.model.device)
+        return bool(broadcast(said).item())
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
@@ -193,12 +199,13 @@ class StageRun:
                 self.plan.samples, self._step, self._seconds, adapters, self._optimizer.state_dict()
             )
             checkpoint.save(self.folder, state)
-        self.accelerator.wait_for_everyone()
 
     def _resume(self) -> None:
         state = checkpoint.last(self.folder)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            checkpoint.forget_metrics(self.folder, after=state.step if state else 0)
         if state is None:
-            checkpoint.forget_metrics(self.folder, after=0)
             return
         if state.samples != self.plan.samples:
             raise UsageError(
@@ -208,7 +215,6 @@ class StageRun:
             backbone.set_state(self.model, name, tensors)
         self._optimizer.load_state_dict(state.optimizer)
         self._step, self._seconds = state.step, state.seconds
-        checkpoint.forget_metrics(self.folder, after=state.step)
 
 
 def _split(samples: Sequence[Sample], roles: Sequence[Role], recipe: Recipe) -> tuple[list[Sample], list[Row]]:
