@@ -16,7 +16,6 @@ from umi_local.cli.train_samples import (
     backbone_file,
     data,
     make_samples,
-    need_the_extra,
     show,
 )
 
@@ -61,6 +60,8 @@ def global_stage(
 
     Train one adapter on whole steps: rationale and call, or rationale and answer.
     """
+    from umi_local.training.extra import need_the_extra
+
     need_the_extra()
     from umi_local.training.runs import GLOBAL, Run, plan
 
@@ -84,6 +85,8 @@ def role(
 
     Train an adapter per role. Without --role all three learn together, which reads each run once.
     """
+    from umi_local.training.extra import need_the_extra
+
     need_the_extra()
     from umi_local.training.runs import Run, plan, stage_name
 
@@ -107,6 +110,8 @@ def everything(
 
     What is done already is not done again, so the same command goes on after a kill.
     """
+    from umi_local.training.extra import need_the_extra
+
     need_the_extra()
     from umi_local.messages import TEAM
     from umi_local.training.dataset import DESCRIPTION
@@ -140,6 +145,8 @@ def export(
     Write each finished adapter for llama.cpp, with the tokens that switch it on, and `files.toml` with the lines that
     put them into a pack's manifest.
     """
+    from umi_local.training.extra import need_the_extra
+
     need_the_extra()
     from umi_local.training.runs import Run
 

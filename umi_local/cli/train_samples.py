@@ -36,6 +36,8 @@ def data(
     Draw or make the recipe's records and store them as tokens. Whatever is left out is counted, with the reason.
     Your own stored runs are taken only with --sessions, and only those that ended with an answer or gave up.
     """
+    from umi_local.training.extra import need_the_extra
+
     need_the_extra()
     from umi_local.training.runs import begin
 
@@ -73,6 +75,8 @@ def show(
 
     Show a sample's trunk and each role's turn behind it. What carries loss stands between « and ».
     """
+    from umi_local.training.extra import need_the_extra
+
     need_the_extra()
     from itertools import islice
 
@@ -90,21 +94,6 @@ def show(
     for turn in sample.turns:
         given, target = words.text(turn.tokens[: turn.given]), words.text(turn.tokens[turn.given :])
         typer.echo(f"--- behind token {turn.at}:\n{printable(given)}«{printable(target)}»\n")
-
-
-def need_the_extra() -> None:
-    """Raises UsageError where what training needs is not installed."""
-    from umi_local.errors import UsageError
-
-    try:
-        import accelerate  # noqa: F401
-        import peft  # noqa: F401
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"Training needs more than is installed ({error.name} is missing).", "Run: pip install 'umi-local[train]'"
-        ) from None
 
 
 def backbone_file(run: Run, named: Path | None) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from umi_local.errors import ModelCorrupt, StorageError, UsageError
@@ -91,7 +92,7 @@ def load_adapter(folder: Path) -> dict[str, torch.Tensor]:
         raise UsageError(f"There is no finished adapter in {folder}.", "Train the stage before it to its end first.")
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
-    except Exception as error:  # safetensors has an exception of its own for each fault
+    except (OSError, SafetensorError) as error:
         raise ModelCorrupt(f"{path} is damaged: {error}.", "Train that stage again.") from None
     return tensors
 
