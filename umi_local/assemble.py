@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from umi_local.agent import Agent, RunLimits
 from umi_local.backends.llama_cpp.client import LlamaCppBackend
+from umi_local.backends.llama_cpp.snapshots import Snapshots
 from umi_local.backends.llama_cpp.spec import ModelSpec
 from umi_local.constraints import inexpressible
 from umi_local.errors import ConfigError, UsageError
@@ -18,7 +19,7 @@ from umi_local.manifest import PackFile, RolePack
 from umi_local.markup import markup_for
 from umi_local.messages import TEAM, Role, Sampling
 from umi_local.packs import DEFAULT_PACK, load_pack
-from umi_local.paths import config_dir
+from umi_local.paths import config_dir, snapshots_dir
 from umi_local.prompts import ChatRenderer, FlatRenderer, Renderer
 from umi_local.protocols import Backend, Emit, Toolbox
 from umi_local.pull import ensure_verified, missing
@@ -79,6 +80,8 @@ class Setup:
                     adapter = ensure_verified(packed)
                     pinned.add(str(adapter))
             specs[role] = self._spec(role, model, adapter)
+            if self.pack is not None and role not in self.models:
+                specs[role] = replace(specs[role], identity=self.pack.model(role).sha256)
         return specs, frozenset(pinned)
 
     def _spec(self, role: Role, model: Path | None, adapter: Path | None) -> ModelSpec:
@@ -113,7 +116,8 @@ def user_settings() -> Settings:
 
 def llama_backend(wanted: Setup) -> LlamaCppBackend:
     specs, pinned = wanted.specs()
-    return LlamaCppBackend(specs, pinned)
+    limit = wanted.settings.snapshot_megabytes * 1_000_000
+    return LlamaCppBackend(specs, pinned, Snapshots(snapshots_dir(), limit) if limit else None)
 
 
 def renderer_for(wanted: Setup, backend: Backend) -> Renderer:
@@ -244,5 +248,6 @@ def sample_writer(pack: str, vocabulary: Vocabulary, longest: int) -> Writer:
         raise ConfigError(f"The pack {pack} has the style {chosen.style}.", "Train a pack in the chat style.")
     style = chat_style()
     markup = markup_for(chosen.markup, vocabulary.info, style.speakers, style.cues)
-    # A trained pack is shown no worked runs, so neither are its samples.
-    return Writer(ChatRenderer(style, markup), ChatRenderer(style, markup, folded=True), vocabulary, longest)
+    examples = worked_examples() if chosen.examples else None
+    team, single = (ChatRenderer(style, markup, examples, folded) for folded in (False, True))
+    return Writer(team, single, vocabulary, longest)

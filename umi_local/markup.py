@@ -22,8 +22,11 @@ _TEMPLATE_LIMIT = 64_000
 
 
 class Markup(Protocol):
-    def prompt(self, system: Sequence[Segment], turns: Turns, speaker: Speaker) -> Prompt:
-        """The conversation as trunk, and the opening of `speaker`'s turn as suffix."""
+    def prompt(self, system: Sequence[Segment], turns: Turns, speaker: Speaker, constant: int = 0) -> Prompt:
+        """The conversation as trunk, and the opening of `speaker`'s turn as suffix.
+
+        The first `constant` of the turns are the same in every conversation, as the system text is.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,13 @@ class FamilyMarkup:
     close: str
     names: Mapping[str, str]
 
-    def prompt(self, system: Sequence[Segment], turns: Turns, speaker: Speaker) -> Prompt:
+    def prompt(self, system: Sequence[Segment], turns: Turns, speaker: Speaker, constant: int = 0) -> Prompt:
         trunk = [self._opening("system"), *system, Segment(self.close, True)]
-        for who, text in turns:
+        kept = len(trunk)
+        for number, (who, text) in enumerate(turns, start=1):
             trunk += [self._opening(who), Segment(text, False), Segment(self.close, True)]
-        return Prompt(tuple(trunk), (self._opening(speaker),))
+            kept = len(trunk) if number == constant else kept
+        return Prompt(tuple(trunk), (self._opening(speaker),), kept)
 
     def _opening(self, speaker: str) -> Segment:
         return Segment(self.open.format(speaker=self.names[speaker]), True)
@@ -55,7 +60,7 @@ class TemplateMarkup:
     cues: Mapping[str, str]
     special: Mapping[str, str]
 
-    def prompt(self, system: Sequence[Segment], turns: Turns, speaker: Speaker) -> Prompt:
+    def prompt(self, system: Sequence[Segment], turns: Turns, speaker: Speaker, constant: int = 0) -> Prompt:
         contents: list[tuple[Segment, ...]] = []
         chat: list[tuple[str, list[int]]] = []
 

@@ -71,10 +71,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """`trunk` is what the roles share and only grows at its end; `suffix` names the role whose turn it is."""
+    """`trunk` is what the roles share and only grows at its end; `suffix` names the role whose turn it is.
+
+    The first `constant` segments of the trunk begin every conversation with these tools, so they are worth keeping
+    between processes; 0 where the markup does not tell.
+    """
 
     trunk: tuple[Segment, ...]
     suffix: tuple[Segment, ...]
+    constant: int = 0
 
     @property
     def text(self) -> str:

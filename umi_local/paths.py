@@ -33,6 +33,11 @@ def models_dir() -> Path:
     return private_dir(data_dir() / "models")
 
 
+def snapshots_dir() -> Path:
+    """Where the read beginnings of prompts are kept. Raises what `data_dir` does."""
+    return data_dir() / "snapshots"
+
+
 def notes_file() -> Path:
     """Where `add_note` writes. Raises what `data_dir` does."""
     return data_dir() / "notes.md"

@@ -79,9 +79,9 @@ class ChatRenderer:
         system = [Segment(self.style.system.strip(), True), *self._tools(trajectory)]
         context = [Message(Speaker.CONTEXT, trajectory.context)] if trajectory.context else []
         # What differs between workspaces comes after all that does not.
-        messages = [*self._shown(trajectory), *context, *trajectory.history, *messages_of(trajectory)]
-        turns = self._folded(messages) if self.folded else [(m.speaker, m.text) for m in messages]
-        return self.markup.prompt(system, turns, self._speaker(role))
+        shown = self._turns(self._shown(trajectory))
+        told = self._turns([*context, *trajectory.history, *messages_of(trajectory)])
+        return self.markup.prompt(system, [*shown, *told], self._speaker(role), len(shown))
 
     @property
     def language(self) -> Language:
@@ -120,8 +120,10 @@ class ChatRenderer:
             for message in messages_of(example.trajectory)
         ]
 
-    def _folded(self, messages: Iterable[Message]) -> list[tuple[Speaker, str]]:
-        """A plan and the call or the answer that followed it as one turn, as a single model writes them."""
+    def _turns(self, messages: Iterable[Message]) -> list[tuple[Speaker, str]]:
+        """Messages as turns. A single model's plan and the call or the answer that followed it are one turn."""
+        if not self.folded:
+            return [(message.speaker, message.text) for message in messages]
         turns: list[tuple[Speaker, str]] = []
         for message in messages:
             after_plan = turns and turns[-1][0] is Speaker.PLANNER
@@ -148,10 +150,11 @@ class FlatRenderer:
         trunk: list[Segment] = []
         if words.documents:
             trunk += [Segment(f"{self.style.documents_line}\n", True), *self._documents(trajectory.tools)]
+        constant = len(trunk)
         if trajectory.context:
             trunk += [Segment(trajectory.context, False), Segment("\n", True)]
         trunk += [Segment(f"{words.history_line or self.style.history_line}\n", True), *self._history(trajectory)]
-        return Prompt(tuple(trunk), tuple(self._suffix(trajectory, words.lines, words.marker)))
+        return Prompt(tuple(trunk), tuple(self._suffix(trajectory, words.lines, words.marker)), constant)
 
     @property
     def language(self) -> Language:

@@ -23,7 +23,8 @@ class Settings(BaseModel):
     """All settings with their defaults.
 
     `context` is in tokens and 0 means the pack's; `threads` 0 means one per core; `gpu_layers` is how many layers
-    are offloaded; `temperature` 0 always takes the likeliest token.
+    are offloaded; `temperature` 0 always takes the likeliest token; `snapshot_megabytes` bounds what
+    is kept of prompts' beginnings between processes, and 0 keeps nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +39,7 @@ class Settings(BaseModel):
     context: Annotated[int, Field(ge=0)] = 0
     threads: Annotated[int, Field(ge=0, le=512)] = 0
     gpu_layers: int = 0
+    snapshot_megabytes: Annotated[int, Field(ge=0)] = 512
 
 
 def load_settings(path: Path) -> Settings:

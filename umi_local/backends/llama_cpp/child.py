@@ -5,7 +5,7 @@
     {"op": "cancel"}                                           stops the turn that is being written
     anything that fails                                        -> {"id": N, "error": {"kind", "problem", "remedy"}}
 
-The first line holds the roles' model specs. The end of the input ends the process.
+The first line holds the roles' model specs and where snapshots are kept. The end of the input ends the process.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import llama_cpp
 
-from umi_local.backends.llama_cpp.context import CancelFlag, Cancelled, Context
+from umi_local.backends.llama_cpp.context import CancelFlag, Cancelled, Context, shared_prefix
+from umi_local.backends.llama_cpp.snapshots import Snapshots
 from umi_local.backends.llama_cpp.spec import DEFAULT_CONTEXT, ModelSpec
 from umi_local.backends.llama_cpp.weights import Weights
 from umi_local.backends.llama_cpp.writer import Draft, write
@@ -35,8 +37,9 @@ _WARNING = 3  # ggml's log level
 class Engine:
     """The loaded models and their caches; one of each file, however many roles play on it."""
 
-    def __init__(self, specs: dict[Role, ModelSpec]) -> None:
+    def __init__(self, specs: dict[Role, ModelSpec], snapshots: Snapshots | None = None) -> None:
         self.cancel = CancelFlag()
+        self._snapshots = snapshots
         self._specs = specs
         self._weights: dict[str, Weights] = {}
         self._contexts: dict[tuple[str, str | None], Context] = {}
@@ -55,7 +58,9 @@ class Engine:
         constraint: Constraint | None,
         sampling: Sampling,
         on_text: Any,
+        constant: int = 0,
     ) -> Completion:
+        """Write a turn. The first `constant` segments of the trunk are worth keeping between processes."""
         before_load = time.monotonic()
         context, adapter = self._context_of(role)
         started = time.monotonic()
@@ -67,8 +72,9 @@ class Engine:
                 "Start a new session or ask in smaller parts.",
             )
         activated = adapter is not None and adapter.activated
+        beginning = shared_prefix(trunk_ids, self._weights_of(role).tokenize(trunk[:constant]) if constant else [])
         try:
-            reused = context.advance_trunk(trunk_ids, None if activated else adapter)
+            reused = context.advance_trunk(trunk_ids, None if activated else adapter, beginning)
             context.fork(adapter)
             draft = write(context, suffix_ids, constraint, sampling, self.cancel, on_text)
         except Cancelled:
@@ -103,7 +109,19 @@ class Engine:
         adapter = weights.adapter(spec.adapter)
         key = (spec.model, None if adapter is None or adapter.activated else adapter.path)
         if key not in self._contexts:
-            self._contexts[key] = Context(weights, self._context_tokens(role), spec.threads, self.cancel)
+            identity = {
+                "model": spec.identity or _file_identity(spec.model),
+                "adapter": _file_identity(key[1]) if key[1] else None,
+                "gpu_layers": spec.gpu_layers,
+            }
+            self._contexts[key] = Context(
+                weights,
+                self._context_tokens(role),
+                spec.threads,
+                self.cancel,
+                self._snapshots,
+                identity,
+            )
         return self._contexts[key], adapter
 
     def _context_tokens(self, role: Role) -> int:
@@ -116,8 +134,9 @@ class Loop:
 
     def __init__(self, requests: Any, replies: Any) -> None:
         self._requests, self._replies = requests, replies
-        specs = json.loads(requests.readline())
-        self._engine = Engine({Role(role): ModelSpec(**spec) for role, spec in specs.items()})
+        told = json.loads(requests.readline())
+        kept = Snapshots(Path(told["snapshots"]["folder"]), told["snapshots"]["limit"]) if told["snapshots"] else None
+        self._engine = Engine({Role(role): ModelSpec(**spec) for role, spec in told["specs"].items()}, kept)
         self._queue: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def run(self) -> None:
@@ -161,10 +180,17 @@ class Loop:
                     Constraint(request["grammar"]) if request["grammar"] is not None else None,
                     Sampling(**request["sampling"]),
                     lambda text: self._send(request["id"], text=text),
+                    request["constant"],
                 )
                 return asdict(completion)
             case op:
                 raise UmiError(f"The model's process does not know the request {op!r}.")
+
+
+def _file_identity(path: str) -> list[object]:
+    """What tells a file's content from another's without reading it all."""
+    status = Path(path).stat()
+    return [str(Path(path).absolute()), status.st_size, status.st_mtime_ns]
 
 
 def _segments(pairs: list[list[Any]]) -> list[Segment]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from umi_local import errors
+from umi_local.backends.llama_cpp.snapshots import Snapshots
 from umi_local.backends.llama_cpp.spec import ModelSpec
 from umi_local.convert.vet import vet_gguf
 from umi_local.errors import ModelFailed, ModelMissing, OutOfMemory, UmiError
@@ -33,14 +34,21 @@ class LlamaCppBackend:
     Args:
         specs: the files of each role that will take a turn.
         pinned: files whose sha256 was checked against a manifest; every other file's header is vetted first.
+        snapshots: where the trunks' constant beginnings outlive the process; None to read them anew each time.
 
     Raises:
         ModelMissing, ModelCorrupt, OutOfMemory: from the first call that needs a file.
         ModelFailed: the process died; the next call starts a new one.
     """
 
-    def __init__(self, specs: Mapping[Role, ModelSpec], pinned: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        specs: Mapping[Role, ModelSpec],
+        pinned: frozenset[str] = frozenset(),
+        snapshots: Snapshots | None = None,
+    ) -> None:
         self._specs = dict(specs)
+        self._snapshots = snapshots
         self._pinned = pinned
         self._child: subprocess.Popen[str] | None = None
         self._stderr: IO[bytes] | None = None
@@ -143,7 +151,9 @@ class LlamaCppBackend:
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C belongs to the parent, which saves first
         )
-        self._send(self._child, {role.value: asdict(spec) for role, spec in self._specs.items()})
+        specs = {role.value: asdict(spec) for role, spec in self._specs.items()}
+        kept = self._snapshots and {"folder": str(self._snapshots.folder), "limit": self._snapshots.limit}
+        self._send(self._child, {"specs": specs, "snapshots": kept})
         return self._child
 
     def _check(self, path: str) -> None:
@@ -175,7 +185,7 @@ class LlamaCppBackend:
 
 
 def _prompt(prompt: Prompt) -> dict[str, Any]:
-    return {"trunk": _pairs(prompt.trunk), "suffix": _pairs(prompt.suffix)}
+    return {"trunk": _pairs(prompt.trunk), "suffix": _pairs(prompt.suffix), "constant": prompt.constant}
 
 
 def _pairs(segments: tuple[Segment, ...]) -> list[tuple[str, bool]]:

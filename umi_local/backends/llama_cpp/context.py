@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
+from umi_local.backends.llama_cpp.snapshots import Snapshots, key_of
 from umi_local.backends.llama_cpp.weights import Adapter, Weights
 from umi_local.errors import ContextFull, ModelFailed, OutOfMemory
 
 TRUNK, FORK = 0, 1
 _BATCH = 512
+_SHORTEST_SNAPSHOT = 128  # tokens; less is read again faster than it is found
 
 Logits = npt.NDArray[np.float32]
 
@@ -55,9 +59,21 @@ class CancelFlag:
 
 
 class Context:
-    """The cache of one (model, adapters) pair, with the tokens its trunk holds."""
+    """The cache of one (model, adapters) pair, with the tokens its trunk holds.
 
-    def __init__(self, weights: Weights, context_tokens: int, threads: int, cancel: CancelFlag) -> None:
+    With `snapshots` the beginnings of trunks outlive the process. `identity` tells this pair from any other; the
+    build and the types of the cache are added to it.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        context_tokens: int,
+        threads: int,
+        cancel: CancelFlag,
+        snapshots: Snapshots | None = None,
+        identity: Mapping[str, object] | None = None,
+    ) -> None:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = context_tokens
         params.n_batch = params.n_ubatch = _BATCH
@@ -79,22 +95,62 @@ class Context:
         self._batch = llama_cpp.llama_batch_init(_BATCH, 0, 1)
         self._cancel = cancel
         self._position = 0
+        self._snapshots = snapshots
+        types = {"type_k": params.type_k, "type_v": params.type_v, "flash_attention": params.flash_attn_type}
+        self._identity = {**(identity or {}), **types, "build": _build()}
         cancel.watch(handle)
 
-    def advance_trunk(self, tokens: Sequence[int], adapter: Adapter | None = None) -> int:
-        """Make the trunk hold exactly `tokens`, reading only those it does not hold. Returns how many it held."""
+    def advance_trunk(self, tokens: Sequence[int], adapter: Adapter | None = None, constant: int = 0) -> int:
+        """Make the trunk hold exactly `tokens`, reading only those it does not hold. Returns how many it held.
+
+        The first `constant` tokens are looked for on disk, and kept there once they are read.
+        """
         self.use(adapter)
+        kept = self._snapshots is not None and constant >= _SHORTEST_SNAPSHOT
+        restored = kept and shared_prefix(self.held, tokens) < constant and self._restore(tokens[:constant])
         keep = shared_prefix(self.held, tokens)
         if keep < len(self.held) and not llama_cpp.llama_memory_seq_rm(self._memory, TRUNK, keep, -1):
             # Recurrent models cannot step back to the middle of a text.
             llama_cpp.llama_memory_seq_rm(self._memory, TRUNK, -1, -1)
             keep = 0
         self.held = list(tokens[:keep])
-        for start in range(keep, len(tokens), _BATCH):
+        # A batch never spans the end of the constant part: what is read then does not depend on what was kept.
+        self._extend(tokens[:constant])
+        if kept and not restored and keep < constant:
+            self._keep()
+        self._extend(tokens)
+        return keep
+
+    def _extend(self, tokens: Sequence[int]) -> None:
+        """Read what of `tokens` the trunk, which is a beginning of them or they of it, does not hold yet."""
+        for start in range(len(self.held), len(tokens), _BATCH):
             part = tokens[start : start + _BATCH]
             self._decode(part, start, TRUNK, want_logits=False)
             self.held += part
-        return keep
+
+    def _restore(self, tokens: Sequence[int]) -> bool:
+        """Whether the trunk now holds these tokens, from a snapshot."""
+        assert self._snapshots is not None
+        state = self._snapshots.load(key_of(self._identity, tokens))
+        if state is None:
+            return False
+        llama_cpp.llama_memory_seq_rm(self._memory, TRUNK, -1, -1)
+        self.held = []
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        if llama_cpp.llama_state_seq_set_data(self._handle, buffer, len(state), TRUNK) == 0:
+            llama_cpp.llama_memory_seq_rm(self._memory, TRUNK, -1, -1)
+            return False
+        self.held = list(tokens)
+        return True
+
+    def _keep(self) -> None:
+        """Put what the trunk holds into a snapshot."""
+        assert self._snapshots is not None
+        size = llama_cpp.llama_state_seq_get_size(self._handle, TRUNK)
+        buffer = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_seq_get_data(self._handle, buffer, size, TRUNK)
+        if written:
+            self._snapshots.save(key_of(self._identity, self.held), bytes(memoryview(buffer)[:written]))
 
     def fork(self, adapter: Adapter | None) -> None:
         """Start a role's turn behind the trunk."""
@@ -145,6 +201,15 @@ class Context:
         if status == 1:
             raise ContextFull(f"The context of {self.tokens} tokens is full.", "Start a new session.")
         raise ModelFailed(f"llama.cpp could not evaluate a batch (status {status}).", "Try again.")
+
+
+@cache
+def _build() -> list[str]:
+    """What tells this build of llama.cpp from another, whose numbers or formats may differ."""
+    system: bytes = llama_cpp.llama_print_system_info()
+    libraries = sorted(Path(llama_cpp.__file__).parent.joinpath("lib").glob("*"))
+    sizes = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in libraries]
+    return [llama_cpp.__version__, system.decode(errors="replace"), *sizes]
 
 
 def _usable_cores() -> int:
