@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra [train] is not installed")
 pytest.importorskip("peft", reason="the extra [train] is not installed")
 
+from peft import PeftModel  # noqa: E402
 from tiny_model import write_tiny_model  # noqa: E402
 
 from umi_local.assemble import sample_writer  # noqa: E402
@@ -66,14 +67,14 @@ def record(number: int = 0, **changes: Any) -> Any:
         "query": f"A train to York, {number}",
         "steps": [
             {
-                "thought": f"Call train for York {number}.",
+                "thought": f"Use train to go to York {number}.",
                 "tool": "train",
                 "arguments": {"day": "Monday", "to": f"York {number}"},
                 "observation": f"9:0{number}",
             }
         ],
         "answer": f"At 9:0{number}.",
-        "meta": {"final_thought": "Found."},
+        "meta": {"final_thought": "The result is there."},
         **changes,
     }
     return parse_record(json.dumps(data))
@@ -112,14 +113,17 @@ def test_only_what_a_role_writes_carries_loss(vocabulary: Vocabulary) -> None:
         speaker = "conclusion" if turn.role is Role.SUMMARIZER else turn.role.value
         assert before.endswith(f"<|im_end|>\n<|im_start|>{speaker}\n")
     assert targets == {
-        Role.PLANNER: ["Call train for York 3. Next: caller.<|im_end|>", "Found. Next: conclusion.<|im_end|>"],
+        Role.PLANNER: [
+            "Use train to go to York 3. Next: caller.<|im_end|>",
+            "The result is there. Next: conclusion.<|im_end|>",
+        ],
         # Arguments stand in the order of the schema, in which a constrained caller writes them.
         Role.CALLER: ['{"name": "train", "arguments": {"to": "York 3", "day": "Monday"}}<|im_end|>'],
         Role.SUMMARIZER: ["At 9:03.<|im_end|>"],
     }
     whole = [vocabulary.text(turn.tokens[turn.given :]) for turn in single.turns]
-    assert whole[0].startswith('Call train for York 3. Next: caller.\n{"name"')
-    assert whole[1] == "Found. Next: conclusion.\nAt 9:03.<|im_end|>"
+    assert whole[0].startswith('Use train to go to York 3. Next: caller.\n{"name"')
+    assert whole[1] == "The result is there. Next: conclusion.\nAt 9:03.<|im_end|>"
 
 
 def test_a_sample_is_what_inference_reads_token_for_token(tiny: Path, vocabulary: Vocabulary) -> None:
@@ -127,12 +131,13 @@ def test_a_sample_is_what_inference_reads_token_for_token(tiny: Path, vocabulary
 
     from umi_local.markup import markup_for
     from umi_local.prompts import ChatRenderer
-    from umi_local.styles.data import chat_style
+    from umi_local.styles.data import chat_style, worked_examples
 
     made = record(1)
     run = replace(made.trajectory, steps=made.trajectory.steps[:1], answer="", stop=None)
     style = chat_style()
-    renderer = ChatRenderer(style, markup_for("chatml", vocabulary.info, style.speakers, style.cues))
+    markup = markup_for("chatml", vocabulary.info, style.speakers, style.cues)
+    renderer = ChatRenderer(style, markup, worked_examples())
     weights = Weights(str(tiny), 0)
     prompt = renderer.render(run, Role.PLANNER)
     team = samples_of(vocabulary, made)[0]
@@ -151,6 +156,7 @@ def test_a_sample_is_what_inference_reads_token_for_token(tiny: Path, vocabulary
         ({"steps": [{"tool": "train", "arguments": {"too": 1}}]}, "does not fit its schema"),
         ({"steps": [{"tool": "train", "arguments": {"day": "Monday"}}]}, "missing"),
         ({"query": "x" * 9000}, "more than the 2,000"),
+        ({"meta": {"final_thought": "Found."}}, "no form that a planner may write"),
     ],
 )
 def test_what_makes_no_sample_is_counted_with_its_reason(
@@ -185,7 +191,7 @@ def adapted(tiny: Path, names: dict[str, list[int]], scale: float = 0.0, **optio
 
 
 def plain_loss(model: Any, row: Row, role: Role) -> float:
-    """The same turns one by one, each with its own trunk in front of it."""
+    """The same turns one by one, each with its own trunk in front of it, where PEFT tells the adapter where to act."""
     total = 0.0
     for turn in row.of(role):
         ids = torch.tensor([[*row.head, *row.trunks[turn.run][: turn.at], *turn.tokens]])
@@ -197,7 +203,7 @@ def plain_loss(model: Any, row: Row, role: Role) -> float:
     return total
 
 
-def test_runs_packed_in_a_row_do_not_see_each_other(tiny: Path, vocabulary: Vocabulary) -> None:
+def test_runs_packed_in_a_row_do_not_see_each_other(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
     made = [sample.only(TEAM) for sample in samples_of(vocabulary, *map(record, range(5)))]
     (row,) = rows([sample for sample in made if sample], 100_000, "a seed")
     assert len(row.ids) == 5
@@ -209,7 +215,10 @@ def test_runs_packed_in_a_row_do_not_see_each_other(tiny: Path, vocabulary: Voca
         trunk = forward.trunk_of(model, row, heads)
         loss, count = forward.loss_of(model, row, role, trunk)
         assert count == row.targets(role)
-        assert loss.item() == pytest.approx(plain_loss(model, row, role), rel=1e-4)
+        checkpoint.save_adapter(tmp_path / role, model, role.value)
+        saved = PeftModel.from_pretrained(backbone.load(tiny, dtype=torch.float32), tmp_path / role)
+        assert saved.peft_config["default"].alora_invocation_tokens == [1, 5]
+        assert loss.item() == pytest.approx(plain_loss(saved, row, role), rel=1e-4)
 
 
 def train(run: runs.Run, tiny: Path, plan: Any, steps: int = 1000) -> Any:
@@ -302,8 +311,7 @@ def test_an_exported_adapter_gives_the_logits_that_it_gave_in_training(
     (file,) = export(run, tiny, tmp_path / "out")
     sample = next(sample for sample in run.samples([Role.SINGLE]) if sample.only([Role.SINGLE]))
     turn = sample.turns[0]
-    model = adapted(tiny, {"single": list(run.invocation(Role.SINGLE))}, dtype=torch.float32)
-    backbone.set_state(model, "single", checkpoint.load_adapter(run.adapter("single")))
+    model = PeftModel.from_pretrained(backbone.load(tiny, dtype=torch.float32), run.adapter("single"))
     ids = torch.tensor([[*sample.trunk[: turn.at], *turn.tokens]])
     with torch.no_grad():
         ours = model(input_ids=ids).logits[0, -1].numpy()  # PEFT finds the invocation tokens itself

@@ -9,7 +9,7 @@ from typing import Any
 
 from umi_local.messages import Constraint, Role, ToolSpec
 from umi_local.styles.data import Language, Plans, Stage
-from umi_local.trajectory import Next, Trajectory
+from umi_local.trajectory import Decision, Next, Trajectory
 
 # Small models stall on white space where a grammar lets them choose it.
 _JSON_OPTIONS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -23,7 +23,7 @@ def constraint_for(
     tools, plans = trajectory.tools, _plans(language, trajectory)
     if role is Role.CALLER and language.caller_follows:
         tools = _named(trajectory) or tools
-    forms = {Next.CALL: plans.call, Next.CONCLUDE: plans.conclude, Next.GIVE_UP: plans.give_up}
+    forms = _forms(plans)
     open_choices = [choice for choice in Next if choice in choices and forms[choice] is not None]
     parts = {
         "$plans": "|".join(f"({forms[choice]}) Next: {choice}" for choice in open_choices),
@@ -35,6 +35,12 @@ def constraint_for(
         "$tools": " | ".join(_tool(spec, language.grammars["tool"]) for spec in tools) or '""',
     }
     return Constraint(_filled(language.grammars[role.value], parts).strip() + "\n")
+
+
+def may_plan(language: Language, trajectory: Trajectory, decision: Decision) -> bool:
+    """Whether a planner at this point of a run could write this rationale and decision."""
+    form = _forms(_plans(language, trajectory))[decision.next]
+    return form is not None and re.fullmatch(form, decision.rationale) is not None
 
 
 def inexpressible(tool: ToolSpec, language: Language) -> str:
@@ -53,6 +59,10 @@ def _plans(language: Language, trajectory: Trajectory) -> Plans:
     plans = language.plans.get(stage) or language.plans["always"]
     names = "|".join(re.escape(tool.name) for tool in trajectory.tools)
     return Plans(**{name: form and form.replace("$names", names) for name, form in plans})
+
+
+def _forms(plans: Plans) -> dict[Next, str | None]:
+    return {Next.CALL: plans.call, Next.CONCLUDE: plans.conclude, Next.GIVE_UP: plans.give_up}
 
 
 def _named(trajectory: Trajectory) -> tuple[ToolSpec, ...]:

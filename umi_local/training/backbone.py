@@ -6,6 +6,7 @@ transformers dequantises the pack's own GGUF, so that adapters learn to live wit
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +22,8 @@ from umi_local.training.recipe import Adapter
 State = Mapping[str, torch.Tensor]
 
 
-def load(gguf: Path, device: str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Any:
-    """The backbone's weights, dequantised to `dtype`.
+def load(gguf: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> Any:
+    """The backbone's weights, dequantised to `dtype`; without one, to what the device computes fastest.
 
     Raises:
         ModelCorrupt: transformers cannot read the file or does not know its architecture.
@@ -30,21 +31,46 @@ def load(gguf: Path, device: str = "cpu", dtype: torch.dtype = torch.bfloat16) -
     # It warns that a dequantised model cannot be saved as a GGUF; adapters are all that is saved here.
     logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=dtype or fastest(device)
+        )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelCorrupt(f"{gguf.name} cannot be loaded for training: {error}.") from None
     return model.to(device).eval()
 
 
+def fastest(device: str) -> torch.dtype:
+    """float32 or bfloat16, whichever multiplies faster on the device: without units for it, bfloat16 is far slower."""
+    if device != "cpu":
+        return torch.bfloat16
+
+    def seconds(dtype: torch.dtype) -> float:
+        a, b = torch.ones(256, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
+        taken = []
+        for _ in range(4):
+            started = time.perf_counter()
+            torch.mm(a, b)
+            taken.append(time.perf_counter() - started)
+        return min(taken)
+
+    return min((torch.float32, torch.bfloat16), key=seconds)
+
+
 def with_adapters(model: Any, shape: Adapter, invocations: Mapping[str, Sequence[int]], seed: int) -> Any:
-    """The model with a new adapter per name. Each acts from its invocation tokens on (aLoRA, arXiv 2504.12397)."""
+    """The model with a new adapter per name. Each acts from its invocation tokens on (aLoRA, arXiv 2504.12397).
+
+    All that the packed pass gives to an adapter stands behind those tokens, so its layers are plain LoRA here: PEFT's
+    own masks would find the same tokens again in every layer. A finished adapter is saved as what it is.
+    """
     torch.manual_seed(seed)
-    (first, tokens), *others = invocations.items()
+    first, *others = invocations
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        adapted = get_peft_model(model, _config(shape, tokens), adapter_name=first)
-        for name, tokens in others:
-            adapted.add_adapter(name, _config(shape, tokens))
+        adapted = get_peft_model(model, _config(shape), adapter_name=first)
+        for name in others:
+            adapted.add_adapter(name, _config(shape))
+    for name, tokens in invocations.items():
+        adapted.peft_config[name].alora_invocation_tokens = list(tokens)
     return adapted
 
 
@@ -71,7 +97,7 @@ def parameters_of(model: Any, name: str) -> list[torch.nn.Parameter]:
     return [parameter for key, parameter in model.named_parameters() if f".{name}." in key]
 
 
-def _config(shape: Adapter, invocation: Sequence[int]) -> LoraConfig:
+def _config(shape: Adapter) -> LoraConfig:
     return LoraConfig(
         r=shape.rank,
         lora_alpha=shape.alpha,
@@ -79,5 +105,4 @@ def _config(shape: Adapter, invocation: Sequence[int]) -> LoraConfig:
         lora_dropout=0.0,
         bias="none",
         task_type="CAUSAL_LM",
-        alora_invocation_tokens=list(invocation),
     )

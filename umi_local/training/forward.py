@@ -64,7 +64,7 @@ def loss_of(model: Any, row: Row, role: Role, trunk: KeysAndValues) -> tuple[tor
         position_ids=places[None].to(model.device),
         attention_mask=additive(mask, model),
         past_key_values=cache_of(model, trunk),
-        # Every token of a turn stands behind the role's opening, which is what invokes the adapter.
+        # Told where the adapter begins, PEFT need not look for its invocation; here that is everywhere.
         alora_offsets=[len(tokens)],
         logits_to_keep=predicting,
     )

@@ -31,7 +31,7 @@ def mixed(recipe: Recipe, data: Path | None, faults: list[Fault]) -> Iterator[tu
     """
     for name, part in recipe.parts.items():
         for record in _of_part(name, part, recipe.seed, data, faults):
-            yield name, with_thoughts(record)
+            yield name, record
 
 
 def own_runs(store: SessionStore) -> Iterator[tuple[str, Record]]:
@@ -44,7 +44,7 @@ def own_runs(store: SessionStore) -> Iterator[tuple[str, Record]]:
 
 def _of_part(name: str, part: Part, seed: int, data: Path | None, faults: list[Fault]) -> Iterator[Record]:
     if not part.file:
-        yield from generate(part.count, seed)
+        yield from generate(part.count, seed, part.partial)
         return
     if data is None:
         raise UsageError(f"The part {name} of the recipe is read from {part.file}.", "Name its folder with --data DIR.")
@@ -59,7 +59,8 @@ def _of_part(name: str, part: Part, seed: int, data: Path | None, faults: list[F
     random.Random(f"{seed} {name}").shuffle(records)
     shares = Shares(part.rename, part.mask, part.impossible, part.failing, part.distractors)
     varier = Varier(shares, _pool(records), _variants(data) if part.rename else {})
-    yield from map(varier.vary, records[: part.count])
+    for record in records[: part.count]:
+        yield with_thoughts(varier.vary(record))
 
 
 def _pool(records: list[Record]) -> list[ToolSpec]:

@@ -27,7 +27,8 @@ class Part(_Data):
     """Records of one source. `file` is relative to the data folder; without one they are made (everyday runs).
 
     `count` records are drawn by the recipe's seed, none of the last `hold_back`. With `calls` only records that call
-    a tool are drawn. The shares say how many are changed, and `distractors` how many tools are added to each.
+    a tool are drawn. The shares say how many are changed, and `distractors` how many tools are added to each. Of the
+    runs that are made, a share of `partial` lists only some of the tools (each list is one more beginning to read).
     """
 
     file: str = ""
@@ -39,6 +40,7 @@ class Part(_Data):
     impossible: Share = 0
     failing: Share = 0
     distractors: tuple[int, int] = (0, 0)
+    partial: Share = 0.2
 
 
 class Adapter(_Data):

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from umi_local.messages import Prompt, Role, Segment, ToolCall, ToolSpec
+from umi_local.constraints import may_plan
+from umi_local.messages import Role, Segment, ToolCall, ToolSpec
 from umi_local.prompts import Renderer, json_calls, plan_text
 from umi_local.records import Record
+from umi_local.styles.data import Language
 from umi_local.trajectory import Next, Step, Trajectory
 
 
@@ -62,7 +64,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """What turns records into samples for one backbone, of at most `longest` tokens each."""
+    """What turns records into samples for one backbone, of at most `longest` tokens each behind their heads."""
 
     team: Renderer
     single: Renderer
@@ -73,9 +75,11 @@ class Writer:
         """The samples of a record: one for the team and one for a single model.
 
         Raises:
-            ValueError: a call does not fit its tool's schema, or a turn would be longer than `longest` tokens.
+            ValueError: a call does not fit its tool's schema, a rationale is of no form that may be written, or a turn
+                would be longer than `longest` tokens.
         """
         run = canonical(record.trajectory)
+        _check_plans(run, self.team.language)
         return [
             self._sample(record, run, self.team, team_turns(run, record.meta)),
             self._sample(record, run, self.single, single_turns(run, record.meta)),
@@ -96,28 +100,27 @@ class Writer:
             made.append(Turn(role, len(read), tokens, len(suffix)))
         if not made:
             raise ValueError("no turn is left to learn from")
-        length = max(turn.at + len(turn.tokens) for turn in made)
+        head = self._head(renderer, run, trunk)
+        length = max(turn.at + len(turn.tokens) for turn in made) - head
         if length > self.longest:
             raise ValueError(f"{length:,} tokens are more than the {self.longest:,} of the recipe")
-        head = self._head(renderer, run)
         return Sample(record.id, record.source, tuple(trunk), head, tuple(made))
 
-    def _head(self, renderer: Renderer, run: Trajectory) -> int:
-        def beginning(query: str) -> list[int]:
-            return self.tokenizer.trunk(renderer.render(Trajectory(query, run.tools), Role.PLANNER).trunk)
-
-        same = (a == b for a, b in zip(beginning("a"), beginning("b"), strict=False))
-        head = next((i for i, equal in enumerate(same) if not equal), 0)
-        # The opening of the user's turn is no part of what every conversation has: a context or history may follow.
-        return max(head - len(self.tokenizer.turn(_opening(renderer, run))), 0)
+    def _head(self, renderer: Renderer, run: Trajectory, trunk: Sequence[int]) -> int:
+        """How many of the trunk's tokens every run with these tools begins with."""
+        prompt = renderer.render(replace(run, steps=(), answer="", stop=None), Role.PLANNER)
+        constant = self.tokenizer.trunk(prompt.trunk[: prompt.constant])
+        return next((i for i, (a, b) in enumerate(zip(constant, trunk, strict=False)) if a != b), len(constant))
 
 
 _Text = tuple[Role, Trajectory, str]
 
 
-def _opening(renderer: Renderer, run: Trajectory) -> tuple[Segment, ...]:
-    prompt: Prompt = renderer.render(Trajectory("", run.tools), Role.PLANNER)
-    return prompt.suffix
+def _check_plans(run: Trajectory, language: Language) -> None:
+    """Raises ValueError if a planner could not write a rationale of the run under its constraint."""
+    for i, step in enumerate(run.steps):
+        if step.decision.rationale and not may_plan(language, replace(run, steps=run.steps[:i]), step.decision):
+            raise ValueError(f"a rationale before {step.decision.next} has no form that a planner may write")
 
 
 def canonical(run: Trajectory) -> Trajectory:

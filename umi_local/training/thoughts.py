@@ -1,7 +1,8 @@
-"""Short rationales for recorded runs that have none, made from their acts and the tools' documents.
+"""Short rationales for recorded runs, made from their acts and the tools' documents.
 
-The rule is in `thoughts.toml`: what a step needs, the values that the caller has to copy, and the tool by its name.
-Which template a step gets depends on the record's id alone.
+All have the form to which a planner is bound (`styles/examples.toml`), so that nothing is learnt that could not be
+written: the tool by its name, and what it is called for. The rule is in `thoughts.toml`; where it leaves a choice, the
+record's id decides.
 """
 
 from __future__ import annotations
@@ -14,31 +15,35 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from string import Formatter
 from typing import Any
 
 from umi_local.messages import ToolCall, ToolSpec
-from umi_local.records import Record, with_trajectory
+from umi_local.records import Record
 from umi_local.trajectory import Decision, Next, Step, Trajectory
 
-_MOST_VALUES = 4
+_MOST_VALUES = 3
 _LONGEST_VALUE = 48
 _LONGEST_AIM = 12
+_LONGEST_PURPOSE = 100  # characters, as the form allows
 _NO_INFINITIVE = {"the", "a", "an", "this", "it", "its", "these", "all", "and", "or"}
 _FAILED = re.compile(r"\b(error|failed|failure|invalid|not found|exception|denied)\b", re.IGNORECASE)
 _EMPTY = {"", "[]", "{}", "null", "none", '""'}
 
 
 def with_thoughts(record: Record) -> Record:
-    """The record with a rationale for every step that lacks one."""
-    chance = random.Random(f"thoughts {record.id}")
-    run = record.trajectory
+    """The record with a rationale for every step; those of its source are of no form that a planner may write."""
+    return replace(record, trajectory=with_rationales(record.trajectory, record.id, record.meta))
+
+
+def with_rationales(run: Trajectory, id: str, meta: Mapping[str, Any]) -> Trajectory:
+    """The run with a rationale for every step. `meta` may name a `missing_aim`: what no listed tool can do."""
+    chance = random.Random(f"thoughts {id}")
     steps: list[Step] = []
     for step in run.steps:
-        if not step.decision.rationale:
-            rationale = _rationale(step, steps, run, record.meta, chance)
-            step = replace(step, decision=Decision(rationale, step.decision.next))
-        steps.append(step)
-    return with_trajectory(record, steps=tuple(steps))
+        rationale = _rationale(step, steps, run, meta, chance)
+        steps.append(replace(step, decision=Decision(rationale, step.decision.next)))
+    return replace(run, steps=tuple(steps))
 
 
 def aim(tool: ToolSpec) -> str:
@@ -59,63 +64,58 @@ def looks_failed(content: str) -> bool:
 
 
 def _rationale(step: Step, before: list[Step], run: Trajectory, meta: Mapping[str, Any], chance: random.Random) -> str:
-    tools = {tool.name: tool for tool in run.tools}
     if step.calls:
-        return _for_call(step.calls[0], tools, before, chance)
+        tools = {tool.name: tool for tool in run.tools}
+        call = step.calls[0]
+        return f"Use {call.name} to {_purpose(call, tools.get(call.name), chance)}."
     words = _words()
+    missing = {"aim": str(meta.get("missing_aim") or "do this")}
     if step.decision.next is Next.GIVE_UP:
-        return _filled(chance, words["give_up"]["templates"], aim=str(meta.get("missing_aim") or "do this"))
-    last = before[-1] if before else None
-    if last is None:
-        return _filled(chance, words["conclude"][_kind_of_answer(run, meta)], aim=str(meta.get("missing_aim", "")))
-    observation = last.observations[0]
-    kind = "after_result"
+        return chance.choice(words["give_up"]["templates"]).format_map(missing)
+    return chance.choice(words["conclude"][_kind_of_end(before, run, meta)]).format_map(missing)
+
+
+def _kind_of_end(before: list[Step], run: Trajectory, meta: Mapping[str, Any]) -> str:
+    if not before:
+        if meta.get("missing_aim"):
+            return "cannot"
+        return "asks" if run.tools and run.answer.rstrip().endswith("?") and meta.get("kind") != "chat" else "direct"
+    observation = before[-1].observations[0]
     if observation.is_error or looks_failed(observation.content):
-        kind = "after_error"
-    elif observation.content.strip().lower() in _EMPTY:
-        kind = "after_nothing"
-    return _filled(chance, words["conclude"][kind], tool=last.calls[0].name)
+        return "after_error"
+    if observation.content.strip().lower() in _EMPTY:
+        return "after_nothing"
+    return "after_result" if len(before) == 1 else "after_results"
 
 
-def _kind_of_answer(run: Trajectory, meta: Mapping[str, Any]) -> str:
-    if meta.get("missing_aim"):
-        return "cannot"
-    return "asks" if run.answer.rstrip().endswith("?") else "direct"
-
-
-def _for_call(call: ToolCall, tools: Mapping[str, ToolSpec], before: list[Step], chance: random.Random) -> str:
+def _purpose(call: ToolCall, tool: ToolSpec | None, chance: random.Random) -> str:
+    """What a call is for, in a few words: the first line of a built-in tool that fits, or one drawn for any other."""
     words = _words()
-    what, values = aim(tools[call.name]) if call.name in tools else "", _values(call)
-    form = ("" if what else "plain_") + ("with_values" if values else "without_values")
-    stage = "first"
-    if before:
-        failed = before[-1].observations[0].is_error or looks_failed(before[-1].observations[0].content)
-        stage = "after_error" if failed else "after_result"
-    opening = chance.choice(words["openings"][stage])
-    said = _filled(chance, words["call"][form], tool=call.name, aim=what, values=values)
-    return f"{opening} {said}".strip()
+    slots = {name: text for name, value in call.arguments.items() if (text := _short(value))}
+    if call.name in words["purpose"]:
+        lines = [*words["purpose"][call.name], *words["other"]["purposes"][-1:]]
+    else:
+        slots = {"aim": aim(tool) if tool else "", "values": _values(call)}
+        lines = chance.sample(words["other"]["purposes"], len(words["other"]["purposes"]))
+    return next(
+        line.format_map(slots)
+        for line in lines
+        if all(slots.get(name) for _, name, _, _ in Formatter().parse(line) if name)
+        and len(line.format_map(slots)) <= _LONGEST_PURPOSE
+    )
 
 
 def _values(call: ToolCall) -> str:
     """The call's values in words, as many as a short sentence holds."""
-    shown = []
-    for value in call.arguments.values():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        text = " ".join(text.split())
-        if text and len(text) <= _LONGEST_VALUE and "Next:" not in text:
-            shown.append(text)
-    shown = shown[:_MOST_VALUES]
+    shown = [text for value in call.arguments.values() if (text := _short(value))][:_MOST_VALUES]
     return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
 
 
-def _filled(chance: random.Random, templates: list[str], **values: str) -> str:
-    said = chance.choice(templates).format_map(_Blank(values))
-    return said[0].upper() + said[1:] if said[0].islower() and not said.startswith(values.get("tool", "\0")) else said
-
-
-class _Blank(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return "it"
+def _short(value: Any) -> str:
+    """A value as a rationale may name it; empty if it is too long for one, or would end it."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST_VALUE and "Next:" not in text else ""
 
 
 @cache

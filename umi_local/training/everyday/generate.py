@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -21,11 +22,15 @@ _AT_A_TIME = 64
 _WORKERS = 3  # most of a record's time is spent waiting for a child process
 
 
-def generate(count: int, seed: int) -> Iterator[Record]:
-    """That many records; each depends on the seed and its own number alone."""
+def generate(count: int, seed: int, partial: float = 0.2) -> Iterator[Record]:
+    """That many records; each depends on the seed and its own number alone.
+
+    A share of `partial` of them lists only some of the tools.
+    """
+    record_of = functools.partial(record, seed, partial=partial)
     with ThreadPoolExecutor(_WORKERS) as pool:
         for start in range(0, count, _AT_A_TIME):
-            yield from pool.map(partial(record, seed), range(start, min(count, start + _AT_A_TIME)))
+            yield from pool.map(record_of, range(start, min(count, start + _AT_A_TIME)))
 
 
 @cache
@@ -35,11 +40,11 @@ def shares() -> Mapping[str, float]:
     return {name: share for name, share in found.items() if name in known.FAMILIES}
 
 
-def record(seed: int, number: int) -> Record:
+def record(seed: int, number: int, partial: float = 0.2) -> Record:
     """One record: a scene, a request in it, and the real tools' answers."""
     rng = Random(f"{seed}/{number}")
     name = rng.choices(list(shares()), list(shares().values()))[0]
     with tempfile.TemporaryDirectory(prefix="umi-everyday-") as folder:
-        scene = Scene(rng, Path(folder))
+        scene = Scene(rng, Path(folder), partial=partial)
         trajectory = converse(scene, name)
     return Record(f"everyday-{seed}-{number}", "everyday", trajectory, {"kind": name})

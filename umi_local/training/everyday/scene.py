@@ -12,6 +12,7 @@ from typing import Any
 from umi_local.messages import Message, Observation, ToolCall, ToolSpec
 from umi_local.toolbox import Approval, Effect, LocalToolbox, ToolContext, Workspace
 from umi_local.tools import BUILTIN_TOOLS
+from umi_local.training.thoughts import with_rationales
 from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
 
 LISTED = tuple(tool for tool in BUILTIN_TOOLS if tool.enabled)
@@ -51,12 +52,16 @@ class Ask:
 
 @dataclass
 class Scene:
-    """Where requests are made and carried out. Files are added first; what is told of them is told once."""
+    """Where requests are made and carried out. Files are added first; what is told of them is told once.
+
+    `partial` is the share of runs that list only some of the tools.
+    """
 
     rng: Random
     root: Path
     allowed: frozenset[str] = frozenset()
     names: set[str] = field(default_factory=set)
+    partial: float = 0.2
 
     def __post_init__(self) -> None:
         (self.root / "workspace").mkdir()
@@ -107,10 +112,13 @@ class Scene:
             observation = self.toolbox.run(call)
             steps.append(Step(Decision(move.thought, Next.CALL), (call,), (observation_of(observation),)))
             seen.append(observation.content)
-        thought, answer = request.close(seen)
-        last = Step(Decision(thought, Next.GIVE_UP if request.gives_up else Next.CONCLUDE))
+        _, answer = request.close(seen)
+        last = Step(Decision("", Next.GIVE_UP if request.gives_up else Next.CONCLUDE))
         stop = StopReason.GAVE_UP if request.gives_up else StopReason.ANSWERED
-        return Trajectory(request.query, (), history, context, (*steps, last), "" if request.gives_up else answer, stop)
+        answer = "" if request.gives_up else answer
+        run = Trajectory(request.query, (), history, context, (*steps, last), answer, stop)
+        meta = {"kind": request.kind} | ({"missing_aim": "do this"} if request.kind == "impossible" else {})
+        return with_rationales(run, request.query, meta)
 
 
 def observation_of(seen: Observation) -> Observation:
@@ -118,10 +126,10 @@ def observation_of(seen: Observation) -> Observation:
     return Observation(seen.content, seen.is_error)
 
 
-def listed_tools(rng: Random, needed: set[str], absent: frozenset[str]) -> tuple[ToolSpec, ...]:
-    """The tools of a run: mostly all, sometimes those needed among a few others, never the absent ones."""
+def listed_tools(rng: Random, needed: set[str], absent: frozenset[str], partial: float) -> tuple[ToolSpec, ...]:
+    """The tools of a run: all, or in a share of `partial` those needed among a few others; never the absent ones."""
     tools = [tool for tool in LISTED if tool.name not in absent]
-    if rng.random() < 0.2:
+    if rng.random() < partial:
         others = [tool.name for tool in tools if tool.name not in needed]
         kept = needed | set(rng.sample(others, rng.randint(2, max(2, len(others) - 2)))) if len(others) > 2 else needed
         tools = [tool for tool in tools if tool.name in kept]

@@ -73,5 +73,5 @@ def _used(run: Trajectory) -> set[str]:
 
 def _listed(scene: Scene, request: Ask, run: Trajectory, used: set[str]) -> Trajectory:
     """The run with its tools; without any that reads, nothing is told of the workspace."""
-    tools = listed_tools(scene.rng, used | _used(run), request.absent)
+    tools = listed_tools(scene.rng, used | _used(run), request.absent, scene.partial)
     return replace(run, tools=tools, context=run.context if reads(tools) else "")
