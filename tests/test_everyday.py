@@ -73,11 +73,11 @@ def test_the_tools_stand_in_their_fixed_order(records: list[Record]) -> None:
 def test_rationales_fit_in_a_line_and_name_their_tool(records: list[Record]) -> None:
     for one in records:
         for step in one.trajectory.steps:
-            thought = step.decision.rationale
-            assert thought and len(thought) <= 200, thought
-            assert "\n" not in thought and "Next:" not in thought
-            assert all(call.name in thought for call in step.calls), thought
-            assert thought[-1] in ".!?)\"'", thought
+            rationale = step.decision.rationale
+            assert rationale and len(rationale) <= 200, rationale
+            assert "\n" not in rationale and "Next:" not in rationale
+            assert all(call.name in rationale for call in step.calls), rationale
+            assert rationale[-1] in ".!?)\"'", rationale
 
 
 def test_every_run_ends_with_an_answer_or_gives_up(records: list[Record]) -> None:

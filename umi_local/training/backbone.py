@@ -70,7 +70,8 @@ def with_adapters(model: Any, shape: Adapter, invocations: Mapping[str, Sequence
         for name in others:
             adapted.add_adapter(name, _config(shape))
     for name, tokens in invocations.items():
-        adapted.peft_config[name].alora_invocation_tokens = list(tokens)
+        config: Any = adapted.peft_config[name]
+        config.alora_invocation_tokens = list(tokens)
     return adapted
 
 

@@ -18,6 +18,8 @@ from importlib.resources import files
 from string import Formatter
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from umi_local.messages import ToolCall, ToolSpec
 from umi_local.records import Record
 from umi_local.trajectory import Decision, Next, Step, Trajectory
@@ -119,5 +121,6 @@ def _short(value: Any) -> str:
 
 
 @cache
-def _words() -> dict[str, Any]:
-    return tomllib.loads(files("umi_local.training").joinpath("thoughts.toml").read_text(encoding="utf-8"))
+def _words() -> Mapping[str, Mapping[str, list[str]]]:
+    text = files("umi_local.training").joinpath("thoughts.toml").read_text(encoding="utf-8")
+    return TypeAdapter(dict[str, dict[str, list[str]]]).validate_python(tomllib.loads(text))

@@ -88,7 +88,6 @@ class Situation(BaseModel):
 
     values: dict[str, str]
     expressions: list[str]
-    needs: list[str]
     queries: list[str]
     answers: list[str]
     money: str = ""
@@ -98,43 +97,31 @@ class Situation(BaseModel):
 @cache
 def situations() -> dict[str, Situation]:
     """The situations of the data file, by name."""
-    found = {name: content for name, content in data("calculator").items() if name != "thoughts"}
+    found = {name: content for name, content in data("calculator").items() if name != "any"}
     return TypeAdapter(dict[str, Situation]).validate_python(found)
 
 
 def calculator(scene: Scene) -> Ask:
     """A sum in words or in figures."""
     rng = scene.rng
-    name = rng.choice(list(situations()))
-    situation = situations()[name]
+    situation = rng.choice(list(situations().values()))
     raw, expression = _sum(rng, situation)
     currency = rng.choice(_CURRENCIES) if situation.money else "{}"
     shown = {key: _shown(rng, text, situation.values.get(key, ""), currency) for key, text in raw.items()}
     query = ask(rng, situation.queries, **shown, expr=_as_typed(rng, expression))
-    need = say(rng, situation.needs, **raw)
-    thoughts = lines_of("calculator")
-    thought = say(
-        rng, thoughts["short" if rng.random() < 0.12 and name not in _TYPED else "lines"], need=need, expr=expression
-    )
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
-        result = seen[-1].rpartition(" = ")[2]
-        told = currency.format(result)
-        answers = situation.answers if rng.random() < 0.8 else thoughts["answers"]
-        last = say(rng, thoughts["final"], r=result)
-        return last, upper_first(say(rng, answers, **{**shown, "expr": expression, "r": told}))
+    def close(seen: Sequence[str]) -> str:
+        told = currency.format(seen[-1].rpartition(" = ")[2])
+        answers = situation.answers if rng.random() < 0.8 else lines_of("calculator", "any")["answers"]
+        return upper_first(say(rng, answers, **{**shown, "expr": expression, "r": told}))
 
     facts = {"number": plain_number(evaluate(expression)), "money": bool(situation.money), "currency": currency}
-    return Ask("calculator", query, [Move(thought, "calculator", {"expression": expression})], close, facts=facts)
+    return Ask("calculator", query, [sum_move(expression)], close, facts=facts)
 
 
-def sum_move(rng: Random, need: str, expression: str) -> Move:
+def sum_move(expression: str) -> Move:
     """A step that evaluates an expression."""
-    thought = say(rng, lines_of("calculator")["lines"], need=need, expr=expression)
-    return Move(thought, "calculator", {"expression": expression})
-
-
-_TYPED = ("brackets", "two", "largest", "logs")
+    return Move("calculator", {"expression": expression})
 
 
 def _sum(rng: Random, situation: Situation) -> tuple[dict[str, str], str]:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from umi_local.training.everyday.dates import current_time
 from umi_local.training.everyday.files import list_files, read_file, search_files
 from umi_local.training.everyday.notes import add_note, search_notes, with_values, write_file
-from umi_local.training.everyday.phrasing import ask, chosen, data, say, upper_first
+from umi_local.training.everyday.phrasing import ask, chosen, data, say
 from umi_local.training.everyday.scene import Ask, Scene
 from umi_local.training.everyday.tables import query_table
 
@@ -40,11 +40,11 @@ def chat(scene: Scene) -> Ask:
     if rng.random() < 0.52:
         situation = tables("chat")[rng.choice(list(tables("chat")))]
         query = _typed(rng, situation["queries"])
-        return _direct("chat", query, say(rng, situation["thoughts"]), say(rng, situation["answers"]))
+        return _direct("chat", query, say(rng, situation["answers"]))
     topics = [name for name in tables("knowledge") if name != "impossible"]
-    situation = tables("knowledge")[rng.choices(topics, (5, 2, 2, 2, 1))[0]]
-    queries, answer = rng.choice(situation["pairs"]).split(" | ")
-    return _direct("chat", _typed(rng, queries.split(" / ")), say(rng, situation["thoughts"]), answer)
+    topic = rng.choices(topics, (5, 2, 2, 2, 1))[0]
+    queries, answer = rng.choice(tables("knowledge")[topic]["pairs"]).split(" | ")
+    return _direct("chat", _typed(rng, queries.split(" / ")), answer)
 
 
 def _typed(rng: Random, templates: list[str]) -> str:
@@ -52,15 +52,8 @@ def _typed(rng: Random, templates: list[str]) -> str:
     return ask(rng, [with_values(rng, chosen(rng, rng.choice(templates)))])
 
 
-def _direct(
-    kind: str,
-    query: str,
-    thought: str,
-    answer: str,
-    gives_up: bool = False,
-    absent: frozenset[str] = frozenset(),
-) -> Ask:
-    return Ask(kind, query, [], lambda _: (thought, answer), gives_up, absent)
+def _direct(kind: str, query: str, answer: str, gives_up: bool = False, absent: frozenset[str] = frozenset()) -> Ask:
+    return Ask(kind, query, [], lambda _: answer, gives_up, absent)
 
 
 def impossible(scene: Scene) -> Ask:
@@ -71,11 +64,8 @@ def impossible(scene: Scene) -> Ask:
     if rng.random() < 0.4:
         family, absent, missing = rng.choice(_ABSENT)
         query = family(scene).query
-        tool = family.__name__
-        thought = say(rng, words["absent_thoughts"], t=tool, x=missing)
         answer = say(rng, words["absent_answers"], x=missing)
-        return _direct("impossible", query, thought, answer, gives_up, frozenset(absent))
-    queries, missing, what = rng.choice(words["pairs"]).split(" | ")
-    thought = say(rng, words["thoughts"], x=missing, X=upper_first(missing))
+        return _direct("impossible", query, answer, gives_up, frozenset(absent))
+    queries, what = rng.choice(words["pairs"]).split(" | ")
     answer = say(rng, words["answers"], y=what)
-    return _direct("impossible", _typed(rng, queries.split(" / ")), thought, answer, gives_up)
+    return _direct("impossible", _typed(rng, queries.split(" / ")), answer, gives_up)

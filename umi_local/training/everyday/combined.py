@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from umi_local.training.everyday.files import listing, mention, reading, searching
-from umi_local.training.everyday.notes import written
+from umi_local.training.everyday.notes import noting, written
 from umi_local.training.everyday.phrasing import ask, lines_of, say, upper_first
 from umi_local.training.everyday.scene import Ask, Move, Scene
 from umi_local.training.everyday.texts import Fact, Text, add_text
@@ -30,15 +29,8 @@ def search_read(scene: Scene) -> Ask:
         if len(scene.lines_with(known.value)) == 1 and known.value not in fact.line:
             break
     query = ask(rng, lines["queries"], x=known.value, k=fact.key)
-    slots = {"x": known.value, "k": fact.key, "p": text.path, "v": fact.value}
-
-    def then(_: Sequence[str]) -> Move:
-        return Move(say(rng, lines["then"], **slots), "read_file", {"path": text.path})
-
-    def close(_: Sequence[str]) -> tuple[str, str]:
-        return say(rng, lines_of("files", "read")["final"], **slots), upper_first(say(rng, lines["answers"], **slots))
-
-    return Ask("several", query, [searching(rng, known.value), then], close)
+    answer = upper_first(say(rng, lines["answers"], x=known.value, k=fact.key, p=text.path, v=fact.value))
+    return Ask("several", query, [searching(known.value), reading(text.path)], lambda _: answer)
 
 
 def list_read(scene: Scene) -> Ask:
@@ -53,15 +45,8 @@ def list_read(scene: Scene) -> Ask:
         scene.add(f"{folder}/{other}", f"{pick(rng, 'task')}\n")
     about = re.sub(r"[_-]+", " ", name.rpartition(".")[0])
     query = ask(rng, lines["queries"], w=about, d=folder, k=fact.key)
-    slots = {"p": text.path, "w": about, "k": fact.key, "v": fact.value}
-
-    def then(_: Sequence[str]) -> Move:
-        return Move(say(rng, lines["then"], **slots), "read_file", {"path": text.path})
-
-    def close(_: Sequence[str]) -> tuple[str, str]:
-        return say(rng, lines_of("files", "read")["final"], **slots), say(rng, lines["answers"], **slots)
-
-    return Ask("several", query, [listing(rng, folder), then], close)
+    answer = say(rng, lines["answers"], p=text.path, k=fact.key, v=fact.value)
+    return Ask("several", query, [listing(folder), reading(text.path)], lambda _: answer)
 
 
 def read_note(scene: Scene) -> Ask:
@@ -70,15 +55,8 @@ def read_note(scene: Scene) -> Ask:
     text, (fact,) = _keyed(scene)
     note = f"the {fact.key} is {fact.value}"
     query = ask(rng, lines["queries"], k=fact.key, f=mention(rng, text.path))
-    slots = {"k": fact.key, "v": fact.value, "note": note}
-
-    def then(_: Sequence[str]) -> Move:
-        return Move(say(rng, lines["then"], **slots), "add_note", {"text": upper_first(note)})
-
-    def close(_: Sequence[str]) -> tuple[str, str]:
-        return say(rng, lines["final"], **slots), say(rng, lines["answers"], **slots)
-
-    return Ask("several", query, [reading(rng, text.path, fact.key), then], close)
+    answer = say(rng, lines["answers"], k=fact.key, v=fact.value, note=note)
+    return Ask("several", query, [reading(text.path), noting(note)], lambda _: answer)
 
 
 def read_write(scene: Scene) -> Ask:
@@ -90,9 +68,5 @@ def read_write(scene: Scene) -> Ask:
     query = ask(rng, lines["queries"], k=fact.key, f=mention(rng, text.path), p=path)
     scene.allowed = frozenset({"write_file"} if rng.random() < 0.75 else set())
     content = rng.choice((fact.value, f"{upper_first(fact.key)}: {fact.value}"))
-
-    def then(_: Sequence[str]) -> Move:
-        thought = say(rng, lines["then"], k=fact.key, v=content if content != fact.value else fact.value, p=path)
-        return Move(thought, "write_file", {"path": path, "content": content})
-
-    return Ask("several", query, [reading(rng, text.path, fact.key), then], written(rng, path, content))
+    writing = Move("write_file", {"path": path, "content": content})
+    return Ask("several", query, [reading(text.path), writing], written(rng, path, content))

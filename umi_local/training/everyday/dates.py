@@ -23,20 +23,16 @@ def current_time(scene: Scene) -> Ask:
         city = pick(rng, "zonecity")
         wanted = rng.choice(("city", "city", "city", "city_date"))
         query = ask(rng, lines[wanted], z=city, first=pick(rng, "first"))
-        move = Move(say(rng, lines["city_thoughts"], z=city), "current_time", {"timezone": city})
     else:
         city, wanted = "", rng.choice(_OCCASIONS)
         query = ask(rng, lines["here" if wanted == "time" else wanted])
-        move = Move(say(rng, lines["thoughts"]), "current_time", {})
+    move = Move("current_time", {"timezone": city} if city else {})
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         slots = {**clock_parts(seen[-1]), "z": city}
-        found = {"time": "time", "city": "time", "both": "both", "weekday": "weekday", "month": "month", "year": "year"}
-        shown = {**slots, "both": f"{slots['weekday']}, {slots['date']}, {slots['time']}"}
-        answer = say(rng, lines[f"a_{wanted}"], **slots)
         if query.lower().startswith("is it") or " is it the weekend" in query.lower() or "is today a " in query.lower():
-            answer = _yes_or_no(query, slots["weekday"])
-        return say(rng, lines["final"], v=shown[found.get(wanted, "date")]), answer
+            return _yes_or_no(query, slots["weekday"])
+        return say(rng, lines[f"a_{wanted}"], **slots)
 
     return Ask("current_time", query, [move], close, facts={"city": city, "wanted": wanted})
 
@@ -79,18 +75,16 @@ def difference(rng: Random, way: str, query: str, dates: tuple[str, str], named:
     """The request with its one step and its answer."""
     lines = lines_of("dates", "difference")
     x, y = dates
-    thought = say(rng, lines["short" if rng.random() < 0.1 else "thoughts"], x=x, y=y)
-    move = Move(thought, "date_difference", {"start": x, "end": y})
+    move = Move("date_difference", {"start": x, "end": y})
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         count, *also = re.match(r"(-?\d+ days?)(?: \(([^)]*)\))?", seen[-1]).groups()  # type: ignore[union-attr]
         weeks = (also[0] or count).split(", or ")[0]
         told = f"{count}, or {also[0].split(', or ')[-1]}" if also[0] and rng.random() < 0.25 else count
         if re.search(r"\bhow old\b", query, re.IGNORECASE) and also[0]:
             told = f"{also[0].split(', or ')[-1]} ({count})"
-        final = say(rng, lines["final"], n=count)
         kind = "answers" if way == "queries" else f"answers_{way}"
-        return final, upper_first(say(rng, lines[kind], n=told, w=weeks, b=named, x=x, y=y))
+        return upper_first(say(rng, lines[kind], n=told, w=weeks, b=named, x=x, y=y))
 
     return Ask("date_difference", query, [move], close, facts={"start": x, "end": y})
 
@@ -110,24 +104,15 @@ def moved(rng: Random, way: str, start: str, count: int, unit: str, query: str =
     sign = -1 if way in ("before", "ago") else 1
     named = written(rng, date.fromisoformat(start)) if start else "today"
     query = query or ask(rng, lines[way], n=shown, a=named, first=pick(rng, "first"))
-    slots = {
-        "n": f"{count} {unit if count > 1 else unit[:-1]}",
-        "x": start or "today",
-        "way": "before" if sign < 0 else "after",
-        "dir": "back" if sign < 0 else "forward",
-    }
-    thought = say(rng, lines["short" if rng.random() < 0.1 else "thoughts"], **slots)
-    move = Move(thought, "add_to_date", {"date": start or "today", unit: sign * count})
+    move = Move("add_to_date", {"date": start or "today", unit: sign * count})
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         result = seen[-1].partition(" (")[0]
         weekday, iso = result.split(" ")
         ways = (result, f"{weekday}, {_long(iso)}", iso, f"{_long(iso)}, a {weekday}")
         asked_weekday = re.search(r"week|\bday\b", query)
         told = rng.choice(ways[:2] if asked_weekday else ways)
-        return say(rng, lines["final"], r=result), say(
-            rng, lines["answers_past" if way == "ago" else "answers"], r=told
-        )
+        return say(rng, lines["answers_past" if way == "ago" else "answers"], r=told)
 
     return Ask("add_to_date", query, [move], close, facts={"start": start, "way": way, "count": count, "unit": unit})
 

@@ -36,12 +36,8 @@ def fact_in(rng: Random, text: Text, fact: Fact) -> Ask:
         query = ask(rng, lines["key"], k=fact.key, f=named)
     else:
         query = ask(rng, lines["said"], q=fact.question, Q=upper_first(fact.question), f=named)
-    move = reading(rng, text.path, fact.key)
-
-    def close(_: Sequence[str]) -> tuple[str, str]:
-        return say(rng, lines["final"], v=fact.value, p=text.path), told(rng, fact, text.name)
-
-    return Ask("read_file", query, [move], close, facts={"text": text, "fact": fact})
+    answer = told(rng, fact, text.name)
+    return Ask("read_file", query, [reading(text.path)], lambda _: answer, facts={"text": text, "fact": fact})
 
 
 def told(rng: Random, fact: Fact, name: str) -> str:
@@ -57,25 +53,9 @@ def upper_first_word(text: str, name: str) -> str:
     return text if text.startswith(name) else upper_first(text)
 
 
-def reading(rng: Random, path: str, key: str = "") -> Move:
-    """The step that reads a file for something."""
-    lines = lines_of("files", "read")
-    what = (
-        f"the {key}"
-        if key
-        else rng.choice(
-            (
-                "the answer",
-                "what it says on this",
-                "the needed line",
-                "what is asked",
-                "the passage in question",
-                "the detail the user wants",
-            )
-        )
-    )
-    thought = say(rng, lines["short" if rng.random() < 0.06 else "thoughts"], what=what, p=path)
-    return Move(upper_first(thought) if thought.startswith(what) else thought, "read_file", {"path": path})
+def reading(path: str) -> Move:
+    """The step that reads a file."""
+    return Move("read_file", {"path": path})
 
 
 def mention(rng: Random, path: str) -> str:
@@ -98,21 +78,17 @@ def mention(rng: Random, path: str) -> str:
 
 
 def _whole(scene: Scene, text: Text) -> Ask:
-    rng, lines = scene.rng, lines_of("files", "read")
-    query = ask(rng, lines["whole"], f=mention(rng, text.path))
-    what = rng.choice(("what it says", "its text", "the whole text", "its content"))
-    move = Move(say(rng, lines["thoughts"], what=what, p=text.path), "read_file", {"path": text.path})
+    rng = scene.rng
+    query = ask(rng, lines_of("files", "read")["whole"], f=mention(rng, text.path))
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         summary = re.search(r"sum|gist", query.lower())
         if not summary and len(seen[-1]) < _SHORT_TEXT:
             head = rng.choice((f"{text.name} says", f"Here is {text.name}", "It says", "The file reads"))
-            answer = f"{head}:\n{seen[-1].strip()}"
-        else:
-            answer = f"{text.name} says: {' '.join(fact.answer for fact in text.facts)}"
-        return say(rng, lines["final_whole"], p=text.path), answer
+            return f"{head}:\n{seen[-1].strip()}"
+        return f"{text.name} says: {' '.join(fact.answer for fact in text.facts)}"
 
-    return Ask("read_file", query, [move], close, facts={"text": text})
+    return Ask("read_file", query, [reading(text.path)], close, facts={"text": text})
 
 
 def _not_there(scene: Scene, text: Text) -> Ask:
@@ -130,12 +106,8 @@ def _not_there(scene: Scene, text: Text) -> Ask:
         ]
     )
     query = ask(rng, lines["key"], k=key, f=mention(rng, text.path))
-
-    def close(_: Sequence[str]) -> tuple[str, str]:
-        slots = {"k": key, "p": text.path, "n": text.name}
-        return say(rng, lines["missing_final"], **slots), say(rng, lines["missing_answer"], **slots)
-
-    return Ask("read_file", query, [reading(rng, text.path, key)], close)
+    answer = say(rng, lines["missing_answer"], k=key, n=text.name)
+    return Ask("read_file", query, [reading(text.path)], lambda _: answer)
 
 
 def _checklist(scene: Scene) -> Ask:
@@ -163,13 +135,8 @@ def _checklist(scene: Scene) -> Ask:
     query = ask(rng, lines[wanted], f=mention(rng, path))
     chosen = [item for item, tick in order if tick == (wanted == "done")]
     shown = str(len(items)) if wanted == "count" else joined(chosen)
-
-    def close(_: Sequence[str]) -> tuple[str, str]:
-        answer = say(rng, lines[f"{wanted}_answer"], v=shown, n=path)
-        brief = shown if len(chosen) < 4 or wanted == "count" else f"{len(chosen)} entries"
-        return say(rng, lines["final"], v=brief, p=path), upper_first_word(answer, path)
-
-    return Ask("read_file", query, [reading(rng, path)], close)
+    answer = upper_first_word(say(rng, lines[f"{wanted}_answer"], v=shown, n=path), path)
+    return Ask("read_file", query, [reading(path)], lambda _: answer)
 
 
 def list_files(scene: Scene) -> Ask:
@@ -178,27 +145,22 @@ def list_files(scene: Scene) -> Ask:
     folder = "" if rng.random() < 0.3 else add_folder(scene)
     wanted = rng.choice(("sub", "sub", "sub", "count", "largest")) if folder else "top"
     query = ask(rng, lines[wanted], d=folder)
-    move = listing(rng, folder)
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         entries = [line.partition(" (")[0] for line in seen[-1].splitlines()]
         found = [entry for entry in entries if not entry.endswith("/")]
-        names = joined(entries)
-        slots: dict[str, object] = {"v": names, "d": folder, "n": len(found)}
+        slots: dict[str, object] = {"v": joined(entries), "d": folder, "n": len(found)}
         kind = {"count": "answers_count", "largest": "answers_largest"}.get(wanted, "answers")
         if wanted == "largest":
             slots["v"] = max(seen[-1].splitlines(), key=_size)
-        brief = names if len(entries) < 4 else f"{len(entries)} entries"
-        return say(rng, lines["final"], v=brief), say(rng, lines[kind], **slots)
+        return say(rng, lines[kind], **slots)
 
-    return Ask("list_files", query, [move], close, facts={"folder": folder})
+    return Ask("list_files", query, [listing(folder)], close, facts={"folder": folder})
 
 
-def listing(rng: Random, folder: str) -> Move:
+def listing(folder: str) -> Move:
     """The step that lists a folder."""
-    lines = lines_of("files", "list")
-    thought = say(rng, lines["thoughts" if folder else "thoughts_top"], d=folder)
-    return Move(thought, "list_files", {"path": folder} if folder else {})
+    return Move("list_files", {"path": folder} if folder else {})
 
 
 def add_folder(scene: Scene) -> str:
@@ -233,34 +195,27 @@ def search_files(scene: Scene) -> Ask:
         term = rng.choice((pick(rng, "last"), pick(rng, "object"), pick(rng, "city"), pick(rng, "food")))
     query = ask(rng, lines["which"], x=rng.choice((term, term, term, f'"{term}"')))
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         found = files_hit(seen[-1])
         if not found:
-            return say(rng, lines["none_final"], x=term), upper_first(say(rng, lines["none_answer"], x=term))
-        slots = {"x": term, "f": joined(found)}
-        answer = say(rng, lines["answers"], **slots)
-        answer = (
-            answer.replace(" mentions ", " mention ").replace(" contains ", " contain ") if len(found) > 1 else answer
-        )
-        return say(rng, lines["final"], **slots), answer
+            return upper_first(say(rng, lines["none_answer"], x=term))
+        answer = say(rng, lines["answers"], x=term, f=joined(found))
+        if len(found) > 1:
+            return answer.replace(" mentions ", " mention ").replace(" contains ", " contain ")
+        return answer
 
-    return Ask("search_files", query, [searching(rng, term)], close, facts={"path": found})
+    return Ask("search_files", query, [searching(term)], close, facts={"path": found})
 
 
-def searching(rng: Random, term: str) -> Move:
+def searching(term: str) -> Move:
     """The step that looks for a text."""
-    return Move(say(rng, lines_of("files", "search")["thoughts"], x=term), "search_files", {"text": term})
+    return Move("search_files", {"text": term})
 
 
 def _found_fact(rng: Random, text: Text, fact: Fact) -> Ask:
-    lines = lines_of("files", "search")
-    query = ask(rng, lines["fact"], k=fact.key)
-
-    def close(_: Sequence[str]) -> tuple[str, str]:
-        slots = {"x": fact.value, "f": text.path}
-        return say(rng, lines["final"], **slots), told(rng, fact, text.path)
-
-    return Ask("search_files", query, [searching(rng, fact.key)], close, facts={"path": text.path})
+    query = ask(rng, lines_of("files", "search")["fact"], k=fact.key)
+    answer = told(rng, fact, text.path)
+    return Ask("search_files", query, [searching(fact.key)], lambda _: answer, facts={"path": text.path})
 
 
 def files_hit(observation: str) -> list[str]:

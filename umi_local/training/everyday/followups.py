@@ -51,19 +51,11 @@ def _calculator(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
     operation = next((way for word, way in ways if word in query), f"+ {n}")
     expression = f"{result} {operation}" if operation else f"{percent}% of {result}"
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
-        slots = {"r": seen[-1].rpartition(" = ")[2]}
-        sums = lines_of("calculator")
-        return say(rng, sums["final"], **slots), say(rng, sums["answers"], **slots)
+    def close(seen: Sequence[str]) -> str:
+        return say(rng, lines_of("calculator", "any")["answers"], r=seen[-1].rpartition(" = ")[2])
 
-    need = f"go on from {result}"
-    return Ask(
-        "calculator",
-        query,
-        [sum_move(rng, need, expression)],
-        close,
-        facts={"number": plain_number(evaluate(expression))},
-    )
+    facts = {"number": plain_number(evaluate(expression))}
+    return Ask("calculator", query, [sum_move(expression)], close, facts=facts)
 
 
 def _convert(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
@@ -120,7 +112,7 @@ def _add(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
 
 
 def _read(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
-    rng, lines = scene.rng, lines_of("followups", "read")
+    rng = scene.rng
     if "fact" not in before.facts:
         return None
     text, fact = before.facts["text"], before.facts["fact"]
@@ -128,9 +120,8 @@ def _read(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
     if not others:
         return None
     other = rng.choice(others)
-    query = ask(rng, lines["queries"], k=other.key)
-    thought = say(rng, lines["thoughts"], k=other.key, v=other.value)
-    return Ask("read_file", query, [], lambda _: (thought, told(rng, other, text.name)))
+    query = ask(rng, lines_of("followups", "read")["queries"], k=other.key)
+    return Ask("read_file", query, [], lambda _: told(rng, other, text.name))
 
 
 def _table(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
@@ -145,7 +136,7 @@ def _table(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
     return Ask(
         "query_table",
         query,
-        [question_move(rng, table, question)],
+        [question_move(table, question)],
         lambda seen: reported(rng, table, question, seen[-1]),
     )
 
@@ -156,7 +147,7 @@ def _note(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
     if not fact:
         return None
     query = ask(rng, lines_of("followups", "note")["queries"])
-    return Ask("add_note", query, [noting(rng, fact)], noted(rng, fact), facts={"note": fact})
+    return Ask("add_note", query, [noting(fact)], noted(rng, fact), facts={"note": fact})
 
 
 def _said(run: Trajectory) -> str:
@@ -176,11 +167,10 @@ def _write(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
     path = f"{rng.choice(('result', 'answer', 'saved', pick(rng, 'project').lower()))}{rng.randint(1, 99)}.txt"
     query = ask(rng, lines_of("followups", "write")["queries"], p=path)
     scene.allowed = frozenset({"write_file"} if rng.random() < 0.66 else set())
-    thought = say(rng, lines_of("notes", "write")["thoughts"], x=content, p=path)
     return Ask(
         "write_file",
         query,
-        [Move(thought, "write_file", {"path": path, "content": content})],
+        [Move("write_file", {"path": path, "content": content})],
         written(rng, path, upper_first(content)),
     )
 

@@ -27,19 +27,17 @@ def add_note(scene: Scene) -> Ask:
     rng, lines = scene.rng, lines_of("notes", "add")
     fact = with_values(rng, rng.choice(lines["facts"]))
     query = ask(rng, lines["queries"], x=fact, X=upper_first(fact))
-    return Ask("add_note", query, [noting(rng, fact)], noted(rng, fact), facts={"note": fact})
+    return Ask("add_note", query, [noting(fact)], noted(rng, fact), facts={"note": fact})
 
 
-def noting(rng: Random, fact: str) -> Move:
+def noting(fact: str) -> Move:
     """The step that saves a note. A note stands by itself, so it begins with a capital."""
-    text = upper_first(fact)
-    return Move(say(rng, lines_of("notes", "add")["thoughts"], x=fact), "add_note", {"text": text})
+    return Move("add_note", {"text": upper_first(fact)})
 
 
 def noted(rng: Random, fact: str) -> Closing:
     """What is said once a note is saved."""
-    lines = lines_of("notes", "add")
-    return lambda _: (say(rng, lines["final"]), say(rng, lines["answers"], x=fact))
+    return lambda _: say(rng, lines_of("notes", "add")["answers"], x=fact)
 
 
 def prefill_notes(scene: Scene) -> None:
@@ -62,8 +60,7 @@ def search_notes(scene: Scene) -> Ask:
     rng, lines = scene.rng, lines_of("notes", "search")
     if rng.random() < 0.12:
         append_note(scene, with_values(rng, rng.choice(lines_of("notes", "add")["facts"])))
-        move = Move(say(rng, lines["latest_thoughts"]), "search_notes", {"query": ""})
-        return Ask("search_notes", ask(rng, lines["latest"]), [move], _found(rng, ""))
+        return Ask("search_notes", ask(rng, lines["latest"]), [_recalling("")], _found(rng, ""))
     if rng.random() < 0.16:
         term = value(rng, rng.choice(("object", "last", "job", "book", "course")))
     else:
@@ -75,27 +72,30 @@ def search_notes(scene: Scene) -> Ask:
             append_note(scene, with_values(rng, rng.choice(lines_of("notes", "add")["facts"])))
     shown = f"the {term}" if term in (*words("object"), *words("job")) else term
     query = ask(rng, lines["queries"], k=shown)
-    move = Move(say(rng, lines["thoughts"], k=term), "search_notes", {"query": term})
-    return Ask("search_notes", query, [move], _found(rng, shown))
+    return Ask("search_notes", query, [_recalling(term)], _found(rng, shown))
 
 
 _TELLING = re.compile(r"\{(person|object|first|job|shop|course|plant|book|pet|instrument|topic|room)\}")
 
 
+def _recalling(term: str) -> Move:
+    return Move("search_notes", {"query": term})
+
+
 def _found(rng: Random, term: str) -> Closing:
     lines = lines_of("notes", "search")
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         notes = [line.split(": ", 1) for line in seen[-1].splitlines() if re.match(r"\d{4}-\d\d-\d\d: ", line)]
         if not notes:
-            return say(rng, lines["none_final"], k=term), say(rng, lines["none"], k=term)
+            return say(rng, lines["none"], k=term)
         if len(notes) > 1:
             listed = joined([f"{text} ({when})" for when, text in notes[:5]])
-            return say(rng, lines["final"], v=f"{len(notes)} notes"), say(rng, lines["many"], list=listed, n=len(notes))
+            return say(rng, lines["many"], list=listed, n=len(notes))
         when, text = notes[0]
         first = text.split()[0]
         lowered = text[0].lower() + text[1:] if first in ("The", "My", "We", "Order", "Dinner", "Flight") else text
-        return say(rng, lines["final"], v="one note"), say(rng, lines["answers"], d=when, x=lowered)
+        return say(rng, lines["answers"], d=when, x=lowered)
 
     return close
 
@@ -113,25 +113,18 @@ def write_file(scene: Scene) -> Ask:
         content = shown = with_values(rng, rng.choice(lines["lines"]))
         query = ask(rng, lines["queries"], x=content, p=path)
     scene.allowed = frozenset({"write_file"} if rng.random() < _APPROVED else set())
-    thought = say(rng, lines["thoughts"], x=shown, p=path)
-    return Ask(
-        "write_file",
-        query,
-        [Move(thought, "write_file", {"path": path, "content": content})],
-        written(rng, path, shown),
-    )
+    move = Move("write_file", {"path": path, "content": content})
+    return Ask("write_file", query, [move], written(rng, path, shown))
 
 
 def written(rng: Random, path: str, shown: str) -> Closing:
     """What is said of a file that was written, or was not since nobody approved it."""
     lines = lines_of("notes", "write")
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         if not re.match(r"Created|Replaced", seen[-1]):
-            slots = {"p": path, "tool": "write_file"}
-            return say(rng, lines["denied_final"], **slots), say(rng, lines["denied_answers"], **slots)
-        slots = {"p": path, "x": shown, "done": seen[-1].split()[0].lower()}
-        return say(rng, lines["final"], **slots), say(rng, lines["answers"], **slots)
+            return say(rng, lines["denied_answers"], p=path, tool="write_file")
+        return say(rng, lines["answers"], p=path, x=shown, done=seen[-1].split()[0].lower())
 
     return close
 
@@ -139,30 +132,12 @@ def written(rng: Random, path: str, shown: str) -> Closing:
 def run_python(scene: Scene) -> Ask:
     """Something that only a program can compute, which a person may or may not approve."""
     rng, lines = scene.rng, lines_of("notes", "python")
-    query, verb, code = program(rng)
+    query, code = program(rng)
     scene.allowed = frozenset({"run_python"} if rng.random() < _APPROVED else set())
-    thought = upper_first_if(say(rng, lines["thoughts"], need=_gerund(verb), verb=verb))
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         if "needs approval" in seen[-1]:
-            final = say(rng, lines_of("notes", "write")["denied_final"], tool="run_python", p="the program")
-            return final.replace("written", "run"), say(rng, lines["denied_answers"])
-        shown = seen[-1].replace("\n", ", ")
-        brief = shown if len(shown) < 60 else f"{len(seen[-1].splitlines())} lines"
-        return say(rng, lines["final"], v=brief), upper_first(say(rng, lines["answers"], v=shown))
+            return say(rng, lines["denied_answers"])
+        return upper_first(say(rng, lines["answers"], v=seen[-1].replace("\n", ", ")))
 
-    return Ask(
-        "run_python", ask(rng, ["{q}"], q=chosen(rng, query)), [Move(thought, "run_python", {"code": code})], close
-    )
-
-
-def upper_first_if(thought: str) -> str:
-    """The thought as a sentence, unless it begins with the tool's name."""
-    return thought if thought.startswith("run_python") else upper_first(thought)
-
-
-def _gerund(verb: str) -> str:
-    """`list the primes` as `listing the primes`."""
-    first, _, rest = verb.partition(" ")
-    doubled = {"get": "getting", "run": "running"}
-    return f"{doubled.get(first, first.removesuffix('e') + 'ing')} {rest}"
+    return Ask("run_python", ask(rng, ["{q}"], q=chosen(rng, query)), [Move("run_python", {"code": code})], close)

@@ -25,7 +25,7 @@ def data(name: str) -> Mapping[str, Any]:
 
 
 @cache
-def lines_of(name: str, table: str = "thoughts") -> Lines:
+def lines_of(name: str, table: str) -> Lines:
     """The templates of one table of a data file that has other tables, too.
 
     Raises:

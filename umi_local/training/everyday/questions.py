@@ -24,24 +24,24 @@ def _where(rng: Random, table: Table) -> tuple[str, str, str]:
 
 
 def _count(_: Random, table: Table) -> Question:
-    return Question("count", _slots(table), f"SELECT count(*) {_DATA}", ())
+    return Question("count", _slots(table), f"SELECT count(*) {_DATA}")
 
 
 def _sum(rng: Random, table: Table) -> Question:
     c = rng.choice(table.numbers)
-    return Question("sum", _slots(table, c=c), f"SELECT sum({c}) {_DATA}", (c,))
+    return Question("sum", _slots(table, c=c), f"SELECT sum({c}) {_DATA}")
 
 
 def _avg(rng: Random, table: Table) -> Question:
     c = rng.choice(table.numbers)
-    return Question("avg", _slots(table, c=c), f"SELECT round(avg({c}), 2) {_DATA}", (c,))
+    return Question("avg", _slots(table, c=c), f"SELECT round(avg({c}), 2) {_DATA}")
 
 
 def _extreme(kind: str, order: str) -> Maker:
     def make(rng: Random, table: Table) -> Question:
         c, label = _without_tie(rng, table), table.columns[0]
         sql = f"SELECT {label}, {c} {_DATA} ORDER BY {c}{order} LIMIT 1"
-        return Question(kind, _slots(table, c=c), sql, (label, c))
+        return Question(kind, _slots(table, c=c), sql)
 
     return make
 
@@ -60,19 +60,19 @@ def _once(table: Table, column: str, best: Callable[[list[float]], float]) -> bo
 def _top(rng: Random, table: Table) -> Question:
     c, label, n = _without_tie(rng, table), table.columns[0], rng.randint(2, min(5, len(table.cells) - 1))
     sql = f"SELECT {label}, {c} {_DATA} ORDER BY {c} DESC LIMIT {n}"
-    return Question("top", _slots(table, c=c, n=n), sql, (label, c))
+    return Question("top", _slots(table, c=c, n=n), sql)
 
 
 def _where_count(rng: Random, table: Table) -> Question:
     k, w, where = _where(rng, table)
-    return Question("where_count", _slots(table, k=k, w=w), f"SELECT count(*) {_DATA} {where}", (k,))
+    return Question("where_count", _slots(table, k=k, w=w), f"SELECT count(*) {_DATA} {where}")
 
 
 def _where_of(kind: str, function: str) -> Maker:
     def make(rng: Random, table: Table) -> Question:
         c = rng.choice(table.numbers)
         k, w, where = _where(rng, table)
-        return Question(kind, _slots(table, c=c, k=k, w=w), f"SELECT {function.format(c)} {_DATA} {where}", (c, k))
+        return Question(kind, _slots(table, c=c, k=k, w=w), f"SELECT {function.format(c)} {_DATA} {where}")
 
     return make
 
@@ -83,7 +83,7 @@ def _limit(kind: str, sign: str) -> Maker:
         found = sorted(float(cell) for cell in table.column(c))
         middle = found[rng.randrange(len(found) // 4, max(len(found) // 4 + 1, 3 * len(found) // 4))]
         n = int(middle) if middle < 20 else int(middle) // 5 * 5
-        return Question(kind, _slots(table, c=c, n=n), f"SELECT count(*) {_DATA} WHERE {c} {sign} {n}", (c,))
+        return Question(kind, _slots(table, c=c, n=n), f"SELECT count(*) {_DATA} WHERE {c} {sign} {n}")
 
     return make
 
@@ -91,24 +91,24 @@ def _limit(kind: str, sign: str) -> Maker:
 def _by_sum(rng: Random, table: Table) -> Question:
     c, k = rng.choice(table.numbers), rng.choice(table.categories)
     sql = f"SELECT {k}, sum({c}) {_DATA} GROUP BY {k} ORDER BY sum({c}) DESC, {k}"
-    return Question("by_sum", _slots(table, c=c, k=k), sql, (c, k))
+    return Question("by_sum", _slots(table, c=c, k=k), sql)
 
 
 def _by_count(rng: Random, table: Table) -> Question:
     k = rng.choice(table.categories)
     sql = f"SELECT {k}, count(*) {_DATA} GROUP BY {k} ORDER BY count(*) DESC, {k}"
-    return Question("by_count", _slots(table, k=k), sql, (k,))
+    return Question("by_count", _slots(table, k=k), sql)
 
 
 def _by_most(rng: Random, table: Table) -> Question:
     c, k = rng.choice(table.numbers), rng.choice(table.categories)
     sql = f"SELECT {k}, sum({c}) {_DATA} GROUP BY {k} ORDER BY sum({c}) DESC LIMIT 1"
-    return Question("by_most", _slots(table, c=c, k=k), sql, (c, k))
+    return Question("by_most", _slots(table, c=c, k=k), sql)
 
 
 def _distinct(rng: Random, table: Table) -> Question:
     k = rng.choice(table.categories)
-    return Question("distinct", _slots(table, k=k), f"SELECT DISTINCT {k} {_DATA} ORDER BY {k}", (k,))
+    return Question("distinct", _slots(table, k=k), f"SELECT DISTINCT {k} {_DATA} ORDER BY {k}")
 
 
 def _value(rng: Random, table: Table) -> Question:
@@ -117,13 +117,13 @@ def _value(rng: Random, table: Table) -> Question:
     kind, quoted = table.kinds[0].split()[0], x.replace("'", "''")
     wheres = {"serial": f"= {x}", "int": f"= {x}", "isodate": f"= '{x}'", "code": f"= '{x}'"}
     where = label + " " + wheres.get(kind, f"ILIKE '{quoted}'")
-    return Question("value", _slots(table, c=c, x=x), f"SELECT {c} {_DATA} WHERE {where}", (label, c))
+    return Question("value", _slots(table, c=c, x=x), f"SELECT {c} {_DATA} WHERE {where}")
 
 
 def _which(rng: Random, table: Table) -> Question:
     k, w, where = _where(rng, table)
     label = table.columns[0]
-    return Question("which", _slots(table, k=k, w=w), f"SELECT {label} {_DATA} {where} ORDER BY {label}", (label, k))
+    return Question("which", _slots(table, k=k, w=w), f"SELECT {label} {_DATA} {where} ORDER BY {label}")
 
 
 # Each kind: whether it needs a number column, whether it needs a category, and how it is made.

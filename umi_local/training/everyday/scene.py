@@ -21,15 +21,14 @@ _ZONES = {"CET": 1, "CEST": 2, "GMT": 0, "EST": -5, "PDT": -7, "IST": 5.5, "JST"
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One step to take: why, and the call."""
+    """One step to take: a call."""
 
-    thought: str
     tool: str
     arguments: Mapping[str, Any]
 
 
-# The last thought and the answer, from what the tools returned. A later step, too, may depend on that.
-Closing = Callable[[Sequence[str]], tuple[str, str]]
+# The answer, from what the tools returned. A later step, too, may depend on that.
+Closing = Callable[[Sequence[str]], str]
 Planned = Move | Callable[[Sequence[str]], Move]
 
 
@@ -37,8 +36,8 @@ Planned = Move | Callable[[Sequence[str]], Move]
 class Ask:
     """A request with the way to its answer.
 
-    `close` makes the last thought and the answer of what the tools returned. `facts` are what a follow-up request may
-    build on; a fact may also be made of the results.
+    `close` makes the answer of what the tools returned. `facts` are what a follow-up request may build on; a fact may
+    also be made of the results.
     """
 
     kind: str
@@ -110,12 +109,11 @@ class Scene:
             move = planned if isinstance(planned, Move) else planned(seen)
             call = ToolCall(move.tool, dict(move.arguments))
             observation = self.toolbox.run(call)
-            steps.append(Step(Decision(move.thought, Next.CALL), (call,), (observation_of(observation),)))
+            steps.append(Step(Decision("", Next.CALL), (call,), (observation_of(observation),)))
             seen.append(observation.content)
-        _, answer = request.close(seen)
         last = Step(Decision("", Next.GIVE_UP if request.gives_up else Next.CONCLUDE))
         stop = StopReason.GAVE_UP if request.gives_up else StopReason.ANSWERED
-        answer = "" if request.gives_up else answer
+        answer = "" if request.gives_up else request.close(seen)
         run = Trajectory(request.query, (), history, context, (*steps, last), answer, stop)
         meta = {"kind": request.kind} | ({"missing_aim": "do this"} if request.kind == "impossible" else {})
         return with_rationales(run, request.query, meta)

@@ -13,9 +13,9 @@ from umi_local.training.everyday.combined import list_read, read_note, read_writ
 from umi_local.training.everyday.files import mention, reading
 from umi_local.training.everyday.phrasing import ask, lines_of, say, upper_first
 from umi_local.training.everyday.scene import Ask, Move, Scene
-from umi_local.training.everyday.tables import Table, add_table, question_move, table_mention, table_thoughts
+from umi_local.training.everyday.tables import Table, add_table, table_mention
 from umi_local.training.everyday.texts import Fact, Text, add_text
-from umi_local.training.everyday.units import converted_number, measure_pair, number
+from umi_local.training.everyday.units import conversion_move, converted_number, measure_pair
 from umi_local.training.everyday.values import money, pick
 
 _FACT_UNIT = re.compile(r"(-?\d+(?:\.\d+)?) (\S+)")
@@ -53,11 +53,8 @@ def _summed_table(scene: Scene, columns: Sequence[str]) -> tuple[Table, str]:
             return table, scene.rng.choice(fitting)
 
 
-def _sum_of(scene: Scene, table: Table, column: str) -> Move:
-    from umi_local.training.everyday.tables import Question
-
-    slots = {"row": table.row, "rows": table.rows, "c": column}
-    return question_move(scene.rng, table, Question("sum", slots, f"SELECT sum({column}) FROM data", (column,)))
+def _sum_of(table: Table, column: str) -> Move:
+    return Move("query_table", {"path": table.path, "sql": f"SELECT sum({column}) FROM data"})
 
 
 def _sum_convert(scene: Scene) -> Ask:
@@ -68,15 +65,13 @@ def _sum_convert(scene: Scene) -> Ask:
     query = ask(rng, lines["queries"], c=column, f=table_mention(rng, table.path), s=source, t=target)
 
     def then(seen: Sequence[str]) -> Move:
-        total = seen[-1].splitlines()[-1]
-        thought = say(rng, lines["then"], v=total, s=source, t=target)
-        return Move(thought, "convert_units", {"value": number(total), "source": source, "target": target})
+        return conversion_move(seen[-1].splitlines()[-1], source, target)
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
-        slots = {"v": seen[0].splitlines()[-1], "r": converted_number(seen[-1], target), "s": source, "t": target}
-        return say(rng, lines["final"], **slots), say(rng, lines["answers"], c=column, **slots)
+    def close(seen: Sequence[str]) -> str:
+        total, result = seen[0].splitlines()[-1], converted_number(seen[-1], target)
+        return say(rng, lines["answers"], c=column, v=total, r=result, s=source, t=target)
 
-    return Ask("several", query, [_sum_of(scene, table, column), then], close)
+    return Ask("several", query, [_sum_of(table, column), then], close)
 
 
 def _sum_calculate(scene: Scene) -> Ask:
@@ -94,15 +89,13 @@ def _sum_calculate(scene: Scene) -> Ask:
         return f"{total} - {percent}%" if "off" in template else f"{total} + {percent}%"
 
     def then(seen: Sequence[str]) -> Move:
-        total = seen[-1].splitlines()[-1]
-        made = expression(total)
-        return Move(say(rng, lines["then"], v=total, e=made), "calculator", {"expression": made})
+        return sum_move(expression(seen[-1].splitlines()[-1]))
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
-        slots = {"v": seen[0].splitlines()[-1], "r": seen[-1].rpartition(" = ")[2], "c": column}
-        return say(rng, lines["final"], **slots), say(rng, lines["answers"], **slots)
+    def close(seen: Sequence[str]) -> str:
+        total, result = seen[0].splitlines()[-1], seen[-1].rpartition(" = ")[2]
+        return say(rng, lines["answers"], v=total, r=result, c=column)
 
-    return Ask("several", query, [_sum_of(scene, table, column), then], close)
+    return Ask("several", query, [_sum_of(table, column), then], close)
 
 
 def _read_calculate(scene: Scene) -> Ask:
@@ -111,17 +104,11 @@ def _read_calculate(scene: Scene) -> Ask:
     line = say(rng, lines["lines"], **slots)
     text = add_text(scene, size=3, also=[Fact(upper_first(line), "", "", "")])
     query = ask(rng, lines["queries"], t=slots["t"], f=mention(rng, text.path))
-    expression = f"{slots['n']} * {slots['x']}"
 
-    def then(_: Sequence[str]) -> Move:
-        return Move(say(rng, lines["then"], e=expression, **slots), "calculator", {"expression": expression})
+    def close(seen: Sequence[str]) -> str:
+        return upper_first(say(rng, lines["answers"], r=seen[-1].rpartition(" = ")[2], **slots))
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
-        result = seen[-1].rpartition(" = ")[2]
-        answer = upper_first(say(rng, lines["answers"], r=result, **slots))
-        return say(rng, lines["final"], r=result, **slots), answer
-
-    return Ask("several", query, [reading(rng, text.path, f"price of the {slots['t']}"), then], close)
+    return Ask("several", query, [reading(text.path), sum_move(f"{slots['n']} * {slots['x']}")], close)
 
 
 def _fact(scene: Scene, fits: Callable[[Fact], bool]) -> tuple[Text, Fact]:
@@ -138,20 +125,15 @@ def _fact(scene: Scene, fits: Callable[[Fact], bool]) -> tuple[Text, Fact]:
 def _read_date(scene: Scene) -> Ask:
     rng, lines = scene.rng, lines_of("several", "read_date")
     text, fact = _fact(scene, lambda fact: bool(re.search(r"\d{4}", fact.value)) and _as_date(fact.value) != "")
-    iso = _as_date(fact.value)
     query = ask(rng, lines["queries"], k=fact.key, f=mention(rng, text.path))
-    slots = {"k": fact.key, "v": fact.value, "i": iso}
+    counting = Move("date_difference", {"start": "today", "end": _as_date(fact.value)})
 
-    def then(_: Sequence[str]) -> Move:
-        return Move(say(rng, lines["then"], **slots), "date_difference", {"start": "today", "end": iso})
-
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         count = re.split(r" \(|, ", seen[-1])[0].removeprefix("-")
         when = "today" if count == "0 days" else "past" if "the second date is earlier" in seen[-1] else "future"
-        answer = say(rng, lines[f"answers_{when}"], n=count, **slots)
-        return say(rng, lines["final"], n=count, **slots), upper_first(answer)
+        return upper_first(say(rng, lines[f"answers_{when}"], n=count, k=fact.key, v=fact.value))
 
-    return Ask("several", query, [reading(rng, text.path, fact.key), then], close)
+    return Ask("several", query, [reading(text.path), counting], close)
 
 
 def _as_date(text: str) -> str:
@@ -174,17 +156,12 @@ def _read_convert(scene: Scene) -> Ask:
     value, unit = fact.value.split()
     source, target = units[unit]
     query = ask(rng, lines["queries"], k=fact.key, f=mention(rng, text.path), t=target)
-    slots = {"k": fact.key, "v": value, "s": source, "t": target}
 
-    def then(_: Sequence[str]) -> Move:
-        arguments = {"value": number(value), "source": source, "target": target}
-        return Move(say(rng, lines["then"], **slots), "convert_units", arguments)
-
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         result = converted_number(seen[-1], target)
-        return say(rng, lines["final"], r=result, **slots), say(rng, lines["answers"], r=result, **slots)
+        return say(rng, lines["answers"], r=result, k=fact.key, v=value, s=source, t=target)
 
-    return Ask("several", query, [reading(rng, text.path, fact.key), then], close)
+    return Ask("several", query, [reading(text.path), conversion_move(value, source, target)], close)
 
 
 def _compare(scene: Scene) -> Ask:
@@ -197,59 +174,39 @@ def _compare(scene: Scene) -> Ask:
     for price in prices:
         line = say(rng, lines["lines"], n=count, t=thing, x=price)
         paths.append(add_text(scene, "letter", 2, [Fact(line, "", "", "")]).path)
-    slots = {"a": paths[0], "b": paths[1], "x": prices[0], "y": prices[1], "t": thing}
-    query = ask(rng, lines["queries"], **slots)
+    query = ask(rng, lines["queries"], a=paths[0], b=paths[1], t=thing)
     low, high = sorted(prices, key=float)
-
-    def close(_: Sequence[str]) -> tuple[str, str]:
-        winner = paths[prices.index(low)]
-        return say(rng, lines["final"], **slots), say(rng, lines["answers"], w=winner, low=low, high=high)
-
-    first = reading(rng, paths[0], f"price of the {thing}")
-    second = Move(say(rng, lines["then"], **slots), "read_file", {"path": paths[1]})
-    return Ask("several", query, [first, second], close)
+    answer = say(rng, lines["answers"], w=paths[prices.index(low)], low=low, high=high)
+    return Ask("several", query, [reading(path) for path in paths], lambda _: answer)
 
 
 def _two_tables(scene: Scene) -> Ask:
     rng, lines = scene.rng, lines_of("several", "two_tables")
     one, other = add_table(scene).path, add_table(scene).path
     query = ask(rng, lines["queries"], a=one, b=other)
-    sql = "SELECT count(*) FROM data"
-    ways = lines["first"] if rng.random() < 0.7 else table_thoughts(".json")
-    slots = {"a": one, "b": other, "p": one, "need": "count the rows"}
-    first = Move(say(rng, ways, **slots), "query_table", {"path": one, "sql": sql})
+    moves = [Move("query_table", {"path": path, "sql": "SELECT count(*) FROM data"}) for path in (one, other)]
 
-    def then(seen: Sequence[str]) -> Move:
-        thought = say(rng, lines["then"], x=seen[-1].splitlines()[-1], **slots)
-        return Move(thought, "query_table", {"path": other, "sql": sql})
-
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         x, y = (int(text.splitlines()[-1]) for text in seen)
-        answer = say(rng, lines["answers"], x=x, y=y, **slots)
+        answer = say(rng, lines["answers"], x=x, y=y, a=one, b=other)
         if re.search(r"which|longer|compare", query, re.IGNORECASE):
             answer += " " + say(rng, lines["same" if x == y else "more"], w=one if x > y else other)
-        return say(rng, lines["final"], x=x, y=y), answer
+        return answer
 
-    return Ask("several", query, [first, then], close)
+    return Ask("several", query, moves, close)
 
 
 def _sum_units(scene: Scene) -> Ask:
     rng, lines = scene.rng, lines_of("several", "sum_units")
     source, target = measure_pair(rng, rng.choice(("length", "mass", "volume")))
     count, value = rng.randint(2, 30), rng.choice((f"{rng.uniform(1, 30):.1f}", str(rng.randint(2, 90))))
-    slots = {"first": pick(rng, "first"), "x": value, "s": source, "t": target, "n": count}
-    query = ask(rng, lines["queries"], **slots)
+    query = ask(rng, lines["queries"], first=pick(rng, "first"), x=value, s=source, t=target, n=count)
 
     def then(seen: Sequence[str]) -> Move:
-        total = seen[-1].rpartition(" = ")[2]
-        thought = say(rng, lines["then"], v=total, **slots)
-        return Move(thought, "convert_units", {"value": number(total), "source": source, "target": target})
+        return conversion_move(seen[-1].rpartition(" = ")[2], source, target)
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
-        found = {"v": seen[0].rpartition(" = ")[2], "r": converted_number(seen[-1], target)}
-        final = say(rng, lines_of("several", "sum_convert")["final"], **found, **slots)
-        return final, say(rng, lines["answers"], **found, **slots)
+    def close(seen: Sequence[str]) -> str:
+        total, result = seen[0].rpartition(" = ")[2], converted_number(seen[-1], target)
+        return say(rng, lines["answers"], v=total, r=result, s=source, t=target)
 
-    return Ask(
-        "several", query, [sum_move(rng, f"get {count} times {value} {source}", f"{count} * {value}"), then], close
-    )
+    return Ask("several", query, [sum_move(f"{count} * {value}"), then], close)

@@ -133,12 +133,11 @@ def _as_json(table: Table) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a table: the kind, the words for its slots, the SQL and the columns that it needs."""
+    """What is asked of a table: the kind, the words for its slots, and the SQL."""
 
     kind: str
     slots: Mapping[str, Any]
     sql: str
-    columns: tuple[str, ...]
 
 
 _Maker = Callable[[Random, Table], Question]
@@ -152,12 +151,11 @@ def query_table(scene: Scene) -> Ask:
     question = question_about(rng, table)
     named = table_mention(rng, table.path)
     query = ask(rng, lines_of("tables", question.kind)["queries"], f=named, **question.slots)
-    moves = [question_move(rng, table, question)]
+    moves = [question_move(table, question)]
     if kind == "json" and rng.random() < 0.7:
-        thought = say(rng, lines_of("tables")["describe"], p=table.path)
-        moves.insert(0, Move(thought, "query_table", {"path": table.path, "sql": "DESCRIBE data"}))
+        moves.insert(0, Move("query_table", {"path": table.path, "sql": "DESCRIBE data"}))
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         return reported(rng, table, question, seen[-1])
 
     return Ask("query_table", query, moves, close, facts={"table": table, "question": question})
@@ -175,36 +173,24 @@ def question_about(rng: Random, table: Table, kind: str = "") -> Question:
     return MAKERS[kind or rng.choice(possible)][2](rng, table)
 
 
-def question_move(rng: Random, table: Table, question: Question) -> Move:
+def question_move(table: Table, question: Question) -> Move:
     """The step that asks it in SQL."""
-    need = say(rng, lines_of("tables", question.kind)["need"], **question.slots)
-    columns = question.columns or table.columns
-    slots = {"need": need, "p": table.path, "cols": joined(columns), "s": "s" if len(columns) > 1 else ""}
-    thought = say(rng, table_thoughts(table.path), **slots)
-    return Move(thought, "query_table", {"path": table.path, "sql": question.sql})
+    return Move("query_table", {"path": table.path, "sql": question.sql})
 
 
-def table_thoughts(path: str) -> list[str]:
-    """The ways to think of a query. Only of a CSV file's columns is anything known beforehand."""
-    found = lines_of("tables")["lines"]
-    return found if path.endswith(".csv") else [line for line in found if "{cols}" not in line]
-
-
-def reported(rng: Random, table: Table, question: Question, observation: str) -> tuple[str, str]:
-    """The last thought and the answer of what the table gave back."""
+def reported(rng: Random, table: Table, question: Question, observation: str) -> str:
+    """The answer of what the table gave back."""
     rows = [line.split(" | ") for line in observation.splitlines()[1:]]
     listed = joined([f"{row[0]} ({row[1]})" if len(row) > 1 else row[0] for row in rows])
     slots = {**question.slots, "list": listed, "x": question.slots.get("x", rows[0][0]), "v": rows[0][-1]}
     if question.kind in ("most", "least", "by_most"):
         slots["x"] = rows[0][0]
-    named = f"{slots['x']} with {slots['v']}" if question.kind in ("most", "least", "by_most") else slots["v"]
-    brief = named if len(rows) == 1 else f"{len(rows)} rows"
     answer = say(rng, lines_of("tables", question.kind)["answers"], f=table.path, **slots)
     answer = re.sub(r"\ba (?=[aeiou])", "an ", answer)
     if len(rows) == 1 and rows[0][-1] == "1":
         answer = answer.replace(f"1 {table.rows} have ", f"1 {table.row} has ").replace("There are 1", "There is 1")
         answer = answer.replace(f"1 {table.rows}", f"1 {table.row}")
-    return say(rng, lines_of("tables")["final"], v=brief, p=table.path), upper_first_word(answer, table.path)
+    return upper_first_word(answer, table.path)
 
 
 def table_mention(rng: Random, path: str) -> str:

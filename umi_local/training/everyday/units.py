@@ -30,7 +30,7 @@ class Dimension(BaseModel):
 @cache
 def dimensions() -> dict[str, Dimension]:
     """What can be measured, by name."""
-    found = {name: content for name, content in data("units").items() if name != "thoughts"}
+    found = {name: content for name, content in data("units").items() if name != "any"}
     return TypeAdapter(dict[str, Dimension]).validate_python(found)
 
 
@@ -46,29 +46,24 @@ def convert_units(scene: Scene) -> Ask:
         value,
         source,
         target,
-        ask(rng, lines_of("units")["queries"], v=value, s=source, t=target, first=pick(rng, "first")),
+        ask(rng, lines_of("units", "any")["queries"], v=value, s=source, t=target, first=pick(rng, "first")),
     )
 
 
 def conversion(rng: Random, value: str, source: str, target: str, query: str) -> Ask:
     """The request with its one step and its answer."""
-    thoughts = lines_of("units")
-    kind = "short" if rng.random() < 0.12 else "lines"
-    move = conversion_move(rng, value, source, target, kind)
 
-    def close(seen: Sequence[str]) -> tuple[str, str]:
+    def close(seen: Sequence[str]) -> str:
         result = converted_number(seen[-1], target)
-        slots = {"v": value, "s": source, "t": target, "r": result}
-        return say(rng, thoughts["final"], **slots), say(rng, thoughts["answers"], **slots)
+        return say(rng, lines_of("units", "any")["answers"], v=value, s=source, t=target, r=result)
 
     facts = {"value": value, "source": source, "target": target}
-    return Ask("convert_units", query, [move], close, facts=facts)
+    return Ask("convert_units", query, [conversion_move(value, source, target)], close, facts=facts)
 
 
-def conversion_move(rng: Random, value: str, source: str, target: str, kind: str = "lines") -> Move:
+def conversion_move(value: str, source: str, target: str) -> Move:
     """The step that converts."""
-    thought = say(rng, lines_of("units")[kind], v=value, s=source, t=target)
-    return Move(thought, "convert_units", {"value": number(value), "source": source, "target": target})
+    return Move("convert_units", {"value": number(value), "source": source, "target": target})
 
 
 def converted_number(observation: str, target: str) -> str:
