@@ -32,7 +32,7 @@ def play(umi: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     def run(*flags: str, lines: Iterable[Line] | None = None) -> Result:
         script = gold_lines() if lines is None else lines
         monkeypatch.setattr(
-            "umi_local.assemble.llama_backend", lambda wanted: ScriptedBackend(script, chat_template=template)
+            "umi_local.assemble.backend_for", lambda wanted: ScriptedBackend(script, chat_template=template)
         )
         return umi("eval", "toolbench", "--file", str(file), "--model", str(model), *flags)
 

@@ -27,6 +27,7 @@ RANKS = [
     "database sessions",
     "training",
     "evaluation",
+    "setups",
     "assemble",
     "cli tui",
     "__main__",

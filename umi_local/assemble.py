@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from umi_local.agent import Agent, RunLimits
 from umi_local.backends.llama_cpp.client import LlamaCppBackend
 from umi_local.backends.llama_cpp.snapshots import Snapshots
-from umi_local.backends.llama_cpp.spec import ModelSpec
+from umi_local.backends.openai_compatible import ServerBackend
+from umi_local.backends.routed import RoutedBackend
 from umi_local.constraints import inexpressible
 from umi_local.errors import ConfigError, UsageError
 from umi_local.evaluation.suite import Contestant
 from umi_local.events import Warned
-from umi_local.manifest import PackFile, RolePack
-from umi_local.markup import markup_for
-from umi_local.messages import TEAM, Role, Sampling
-from umi_local.packs import DEFAULT_PACK, load_pack
-from umi_local.paths import config_dir, snapshots_dir
-from umi_local.prompts import ChatRenderer, FlatRenderer, Renderer
+from umi_local.markup import MessagesMarkup, markup_for
+from umi_local.messages import Role, Sampling
+from umi_local.packs import load_pack
+from umi_local.paths import snapshots_dir
+from umi_local.prompts import ChatRenderer, FlatRenderer, Renderer, RoutedRenderer
 from umi_local.protocols import Backend, Emit, Toolbox
-from umi_local.pull import ensure_verified, missing
 from umi_local.roles import Crew, Single, Team, TurnLimits, Turns
-from umi_local.settings import Mode, Settings, load_settings
+from umi_local.settings import Mode, Settings
+from umi_local.setups import Setup
 from umi_local.styles.data import chat_style, flat_style, worked_examples
 from umi_local.toolbox import Approval, Effect, LocalToolbox, Tool, ToolContext, Workspace
 from umi_local.trajectory import Trajectory
@@ -34,84 +33,14 @@ if TYPE_CHECKING:
     from umi_local.training.samples import Writer
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What is to be run: the settings after flags, the pack, and files that replace the pack's, by role."""
-
-    settings: Settings
-    pack: RolePack | None
-    models: Mapping[Role, Path] = field(default_factory=dict)
-    adapters: Mapping[Role, Path] = field(default_factory=dict)
-
-    @property
-    def roles(self) -> tuple[Role, ...]:
-        return roles_of(self.settings.mode)
-
-    @property
-    def pack_name(self) -> str:
-        return self.pack.name if self.pack else "files"
-
-    def missing(self) -> tuple[PackFile, ...]:
-        """The pack's files that a run needs and that are not there yet."""
-        return tuple(file for file in self._pack_files() if missing(file))
-
-    def _pack_files(self) -> tuple[PackFile, ...]:
-        if self.pack is None:
-            return ()
-        wanted = [self.pack.model(role) for role in self.roles if role not in self.models]
-        wanted += [
-            adapter
-            for role in self.roles
-            if role not in self.models and role not in self.adapters and (adapter := self.pack.adapter(role))
-        ]
-        return tuple({file.sha256: file for file in wanted}.values())
-
-    def specs(self) -> tuple[dict[Role, ModelSpec], frozenset[str]]:
-        """How each role's model is loaded, and which of the files are pinned by a manifest."""
-        specs: dict[Role, ModelSpec] = {}
-        pinned: set[str] = set()
-        for role in self.roles:
-            model, adapter = self.models.get(role), self.adapters.get(role)
-            if model is None and self.pack is not None:
-                model = ensure_verified(self.pack.model(role))
-                pinned.add(str(model))
-                packed = self.pack.adapter(role)
-                if adapter is None and packed is not None:
-                    adapter = ensure_verified(packed)
-                    pinned.add(str(adapter))
-            specs[role] = self._spec(role, model, adapter)
-            if self.pack is not None and role not in self.models:
-                specs[role] = replace(specs[role], identity=self.pack.model(role).sha256)
-        return specs, frozenset(pinned)
-
-    def _spec(self, role: Role, model: Path | None, adapter: Path | None) -> ModelSpec:
-        if model is None:
-            raise UsageError(f"No model is named for the {role}.", f"Add --model {role}=FILE, or use a pack.")
-        context = self.settings.context or (self.pack.context if self.pack else 0)
-        threads, layers = self.settings.threads, self.settings.gpu_layers
-        return ModelSpec(str(model), str(adapter) if adapter else None, context, threads, layers)
-
-
-def roles_of(mode: Mode) -> tuple[Role, ...]:
-    """Who takes turns in a mode."""
-    return (Role.SINGLE,) if mode is Mode.SINGLE else TEAM
-
-
-def setup(
-    settings: Settings,
-    pack: str = "",
-    models: Mapping[Role, Path] | None = None,
-    adapters: Mapping[Role, Path] | None = None,
-) -> Setup:
-    """What the flags ask for. A model for every role needs no pack."""
-    models = models or {}
-    needs_pack = bool(pack) or any(role not in models for role in roles_of(settings.mode))
-    chosen = load_pack(pack or settings.pack or DEFAULT_PACK) if needs_pack else None
-    return Setup(settings, chosen, models, adapters or {})
-
-
-def user_settings() -> Settings:
-    return load_settings(config_dir() / "config.toml")
+def backend_for(wanted: Setup) -> Backend:
+    """llama.cpp in a child process for the roles with files, and a connection for each server."""
+    by_role: dict[Role, Backend] = {}
+    if wanted.local_roles:
+        by_role |= dict.fromkeys(wanted.local_roles, llama_backend(wanted))
+    connections = {server: ServerBackend(server) for server in {wanted.servers[role] for role in wanted.served_roles}}
+    by_role |= {role: connections[wanted.servers[role]] for role in wanted.served_roles}
+    return RoutedBackend(by_role) if connections else by_role[wanted.roles[0]]
 
 
 def llama_backend(wanted: Setup) -> LlamaCppBackend:
@@ -120,23 +49,39 @@ def llama_backend(wanted: Setup) -> LlamaCppBackend:
     return LlamaCppBackend(specs, pinned, Snapshots(snapshots_dir(), limit) if limit else None)
 
 
+def tell_of_servers(wanted: Setup, emit: Emit) -> None:
+    """Say which roles' prompts leave this process, and to where."""
+    for server in sorted({wanted.servers[role] for role in wanted.served_roles}, key=lambda server: server.url):
+        roles = [role.value for role in wanted.served_roles if wanted.servers[role] == server]
+        where = "this process" if server.is_this_machine else "this computer"
+        emit(Warned(f"What the {' and the '.join(roles)} read leaves {where} for {server.host}."))
+
+
 def renderer_for(wanted: Setup, backend: Backend) -> Renderer:
     """The prompts in the pack's style. A user's own file is taken to follow its own chat template."""
     folded = wanted.settings.mode is Mode.SINGLE
-    info = backend.describe(wanted.roles[0])
     name = wanted.pack.style if wanted.pack else "chat"
-    if name == "alpha-umi":
-        return FlatRenderer(flat_style(), info.end_of_turn, folded)
+    if name == "alpha-umi" and not wanted.served_roles:
+        return FlatRenderer(flat_style(), backend.describe(wanted.roles[0]).end_of_turn, folded)
     if name != "chat":
-        raise ConfigError(f"The pack {wanted.pack_name} has the unknown style {name!r}.", "Known: chat, alpha-umi.")
+        known = "Known: chat, and without servers alpha-umi."
+        raise ConfigError(f"The pack {wanted.pack_name} has the style {name!r}.", known)
     style = chat_style()
-    named = wanted.pack.markup if wanted.pack and wanted.roles[0] not in wanted.models else "auto"
     examples = worked_examples() if wanted.pack is None or wanted.pack.examples else None
-    return ChatRenderer(style, markup_for(named, info, style.speakers, style.cues), examples, folded)
+    by_role: dict[Role, Renderer] = {}
+    for role in wanted.served_roles:
+        by_role[role] = ChatRenderer(style, MessagesMarkup(style.cues), examples, folded)
+    if wanted.local_roles:
+        first = wanted.local_roles[0]
+        named = wanted.pack.markup if wanted.pack and wanted.packed(first) else "auto"
+        markup = markup_for(named, backend.describe(first), style.speakers, style.cues)
+        by_role |= dict.fromkeys(wanted.local_roles, ChatRenderer(style, markup, examples, folded))
+    return RoutedRenderer(by_role) if wanted.served_roles else by_role[wanted.roles[0]]
 
 
 def agent_for(wanted: Setup, backend: Backend, toolbox: LocalToolbox, emit: Emit) -> Agent:
     """An agent on a backend. Tools whose schemas cannot be constrained are left out, each with a warning."""
+    tell_of_servers(wanted, emit)
     renderer = renderer_for(wanted, backend)
     crew = _crew(wanted.settings, backend, renderer, emit)
     return Agent(

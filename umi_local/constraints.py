@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from umi_local.messages import Constraint, Role, ToolSpec
@@ -12,7 +12,7 @@ from umi_local.styles.data import Language, Plans, Stage
 from umi_local.trajectory import Decision, Next, Trajectory
 
 # Small models stall on white space where a grammar lets them choose it.
-_JSON_OPTIONS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_COMPACT = {"x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}}
 _STEPS = {Next.CALL: "acts calls", Next.CONCLUDE: "concludes answer", Next.GIVE_UP: "gives_up"}
 
 
@@ -34,7 +34,8 @@ def constraint_for(
         "$more": language.grammars.get("more", "").replace("$number", str(max_calls - 1)) if max_calls > 1 else "",
         "$tools": " | ".join(_tool(spec, language.grammars["tool"]) for spec in tools) or '""',
     }
-    return Constraint(_filled(language.grammars[role.value], parts).strip() + "\n")
+    grammar = _filled(language.grammars[role.value], parts).strip() + "\n"
+    return Constraint(grammar, _schema(role, tools, open_choices, max_calls))
 
 
 def may_plan(language: Language, trajectory: Trajectory, decision: Decision) -> bool:
@@ -50,6 +51,32 @@ def inexpressible(tool: ToolSpec, language: Language) -> str:
     grammar = f"start: {_tool(tool, language.grammars['tool'])}\n"
     failed, messages = LLMatcher.validate_grammar_with_warnings(LLMatcher.grammar_from_lark(grammar))
     return " ".join(messages[0].split()) if failed and messages else ""
+
+
+def _schema(role: Role, tools: Sequence[ToolSpec], choices: Sequence[Next], max_calls: int) -> dict[str, Any] | None:
+    """What the grammar of the role's turn allows, as a JSON Schema; a server's text is put into our form afterwards."""
+    any_call = {"anyOf": [_object(name={"const": spec.name}, arguments=_closed(spec.parameters)) for spec in tools]}
+    calls = {"type": "array", "items": any_call, "minItems": 1, "maxItems": max_calls}
+    rationale = {"type": "string"}
+    rest: dict[Next, dict[str, Any]] = {
+        Next.CALL: {"calls": calls},
+        Next.CONCLUDE: {"answer": {"type": "string"}},
+        Next.GIVE_UP: {},
+    }
+    match role:
+        case Role.PLANNER:
+            return _object(rationale=rationale, next={"enum": [choice.value for choice in choices]})
+        case Role.CALLER:
+            return _object(calls=calls)
+        case Role.SINGLE:
+            steps = [_object(rationale=rationale, next={"const": each.value}, **rest[each]) for each in choices]
+            return {"anyOf": steps}
+        case Role.SUMMARIZER:
+            return None
+
+
+def _object(**properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _plans(language: Language, trajectory: Trajectory) -> Plans:
@@ -75,7 +102,7 @@ def _tool(spec: ToolSpec, template: str) -> str:
     parts = {
         "$name_text": _literal(spec.name),
         "$name": _literal(json.dumps(spec.name, ensure_ascii=False)),
-        "$arguments": f"%json {json.dumps(_closed(spec.parameters), ensure_ascii=False)}",
+        "$arguments": f"%json {json.dumps(_closed(spec.parameters) | _COMPACT, ensure_ascii=False)}",
     }
     return _filled(template, parts)
 
@@ -91,5 +118,5 @@ def _literal(text: str) -> str:
 
 
 def _closed(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema without room for arguments that it does not name, and with white space fixed."""
-    return {"additionalProperties": False, **parameters, "x-guidance": _JSON_OPTIONS}
+    """The schema without room for arguments that it does not name."""
+    return {"additionalProperties": False, **parameters}

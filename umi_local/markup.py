@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import count
 from typing import Any, Protocol
 
 from umi_local.errors import ConfigError
-from umi_local.messages import ModelInfo, Prompt, Segment, Speaker
+from umi_local.messages import ChatMessage, ModelInfo, Prompt, Segment, Speaker
 
 Turns = Sequence[tuple[Speaker, str]]
+Chat = Sequence[tuple[str, Sequence[tuple[Segment, ...]]]]  # messages by role; a message may hold several contents
 
 _TEMPLATE_LIMIT = 64_000
 
@@ -50,6 +52,21 @@ class FamilyMarkup:
 
 
 @dataclass(frozen=True, slots=True)
+class MessagesMarkup:
+    """For a server that applies the model's chat template itself: messages, and no markup of ours."""
+
+    cues: Mapping[str, str]
+
+    def prompt(self, system: Sequence[Segment], turns: Turns, speaker: Speaker, constant: int = 0) -> Prompt:
+        said = _alternating("system", system, [*turns, (speaker, None)], self.cues)
+        texts = [
+            (role, "\n".join("".join(s.text for s in segments) for segments in contents)) for role, contents in said
+        ]
+        messages = tuple(ChatMessage(role, text) for role, text in texts)
+        return Prompt(tuple(Segment(f"{text}\n", False) for _, text in texts), (), messages=messages)
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateMarkup:
     """A model's own Jinja template. It sees placeholders; the contents are put in afterwards as segments.
 
@@ -61,29 +78,14 @@ class TemplateMarkup:
     special: Mapping[str, str]
 
     def prompt(self, system: Sequence[Segment], turns: Turns, speaker: Speaker, constant: int = 0) -> Prompt:
-        contents: list[tuple[Segment, ...]] = []
-        chat: list[tuple[str, list[int]]] = []
+        after = _alternating("user", system, [*turns, (speaker, None)], self.cues)
+        contents = [content for _, said in after for content in said]
+        closed = self._render(_alternating("user", system, turns, self.cues), opened=False)
+        open_ = self._render(after, opened=True)
+        shared = _shared_prefix(closed, open_)
+        return Prompt(_fill(shared, contents), _fill(open_[len(shared) :], contents))
 
-        def say(role: str, *segments: Segment) -> None:
-            contents.append(segments)
-            if not chat or chat[-1][0] != role:
-                chat.append((role, []))
-            chat[-1][1].append(len(contents) - 1)
-
-        say("user", *system)
-        for who, text in turns:
-            if who in (Speaker.CONTEXT, Speaker.USER, Speaker.OBSERVATION):
-                say("user", Segment(text, False))
-            else:
-                say("user", Segment(self.cues[who], True))
-                say("assistant", Segment(text, False))
-        before = self._render(chat, opened=False)
-        say("user", Segment(self.cues[speaker], True))
-        after = self._render(chat, opened=True)
-        shared = _shared_prefix(before, after)
-        return Prompt(_fill(shared, contents), _fill(after[len(shared) :], contents))
-
-    def _render(self, chat: Sequence[tuple[str, Sequence[int]]], opened: bool) -> str:
+    def _render(self, chat: Chat, opened: bool) -> str:
         import jinja2
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -93,7 +95,10 @@ class TemplateMarkup:
         extensions = ["jinja2.ext.loopcontrols"]
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
         environment.globals["raise_exception"] = refuse
-        messages = [{"role": role, "content": "\n".join(map(_placeholder, ids))} for role, ids in chat]
+        number = count()
+        messages = [
+            {"role": role, "content": "\n".join(_placeholder(next(number)) for _ in said)} for role, said in chat
+        ]
         try:
             return environment.from_string(self.template).render(
                 messages=messages, add_generation_prompt=opened, tools=None, **self.special
@@ -128,6 +133,32 @@ def markup_for(name: str, info: ModelInfo, names: Mapping[str, str], cues: Mappi
 @cache
 def _families() -> dict[str, Any]:
     return tomllib.loads(files("umi_local.styles").joinpath("markup.toml").read_text(encoding="utf-8"))
+
+
+def _alternating(
+    first: str, system: Sequence[Segment], turns: Sequence[tuple[Speaker, str | None]], cues: Mapping[str, str]
+) -> Chat:
+    """Turns as messages in strict alternation; `first` is the role that tells the system text.
+
+    Where a template knows no roles like ours, a line of the user's asks for the turn. A turn without a text is the one
+    that is asked for.
+    """
+    chat: list[tuple[str, list[tuple[Segment, ...]]]] = []
+
+    def say(role: str, *segments: Segment) -> None:
+        if not chat or chat[-1][0] != role:
+            chat.append((role, []))
+        chat[-1][1].append(segments)
+
+    say(first, *system)
+    for who, text in turns:
+        if text is not None and who in (Speaker.CONTEXT, Speaker.USER, Speaker.OBSERVATION):
+            say("user", Segment(text, False))
+            continue
+        say("user", Segment(cues[who], True))
+        if text is not None:
+            say("assistant", Segment(text, False))
+    return chat
 
 
 # Private-use characters: no template touches them, and a content's own cannot be mistaken for ours because

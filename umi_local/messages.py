@@ -70,16 +70,26 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """A message as chat servers take it. `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """`trunk` is what the roles share and only grows at its end; `suffix` names the role whose turn it is.
 
     The first `constant` segments of the trunk begin every conversation with these tools, so they are worth keeping
-    between processes; 0 where the markup does not tell.
+    between processes; 0 where the markup does not tell. `messages` is the same for a server that applies the model's
+    chat template itself; empty where the prompt is for a model in this machine's memory.
     """
 
     trunk: tuple[Segment, ...]
     suffix: tuple[Segment, ...]
     constant: int = 0
+    messages: tuple[ChatMessage, ...] = ()
 
     @property
     def text(self) -> str:
@@ -89,9 +99,13 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What a turn may write: a grammar in llguidance's dialect of Lark."""
+    """What a turn may write: a grammar in llguidance's dialect of Lark.
+
+    `schema` is the JSON Schema by which a chat server is held to the same; None where any text may be written.
+    """
 
     grammar: str
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ kept in a cache between turns, runs and processes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -192,6 +192,30 @@ class FlatRenderer:
                 segments.append(Segment(part.removeprefix("\0"), True))
             segments.append(Segment("\n", True))
         return [*segments, Segment(marker, True)]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedRenderer:
+    """A renderer per role, all of one style, where the roles' models want their prompts in different forms."""
+
+    by_role: Mapping[Role, Renderer]
+
+    def render(self, trajectory: Trajectory, role: Role) -> Prompt:
+        return self.by_role[role].render(trajectory, role)
+
+    @property
+    def language(self) -> Language:
+        return self._any.language
+
+    def calls(self, text: str) -> tuple[ToolCall, ...]:
+        return self._any.calls(text)
+
+    def step(self, text: str) -> tuple[Decision, str]:
+        return self._any.step(text)
+
+    @property
+    def _any(self) -> Renderer:
+        return next(iter(self.by_role.values()))
 
 
 def signature(tool: ToolSpec) -> str:

@@ -6,8 +6,9 @@ and answers in one turn. Both have the same three methods, so the loop in `agent
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from umi_local import parse
@@ -89,27 +90,33 @@ class Team:
         return written.text.strip()
 
 
-@dataclass(slots=True)
+class _Rest(threading.local):
+    """What a single model's last turn held behind its plan. Runs in several threads do not mix."""
+
+    text = ""
+    finished = True
+
+
+@dataclass(frozen=True, slots=True)
 class Single:
     """One model whose one turn holds the plan and the call or answer; `call` and `conclude` hand out its rest."""
 
     turns: Turns
-    _rest: str = ""
-    _finished: bool = True
+    _rest: _Rest = field(default_factory=_Rest)
 
     def plan(self, trajectory: Trajectory, choices: Collection[Next]) -> Decision:
         limits = self.turns.limits
         most = limits.plan_tokens + max(limits.call_tokens, limits.answer_tokens)
         written = self.turns.take(Role.SINGLE, trajectory, most, choices)
-        decision, self._rest = self.turns.renderer.step(written.text)
-        self._finished = written.finished
+        decision, self._rest.text = self.turns.renderer.step(written.text)
+        self._rest.finished = written.finished
         return decision
 
     def call(self, trajectory: Trajectory) -> tuple[ToolCall, ...]:
-        return _calls(self.turns.renderer, self._rest, self._finished)
+        return _calls(self.turns.renderer, self._rest.text, self._rest.finished)
 
     def conclude(self, trajectory: Trajectory) -> str:
-        return self._rest
+        return self._rest.text
 
 
 def _calls(renderer: Renderer, text: str, finished: bool) -> tuple[ToolCall, ...]:

@@ -16,11 +16,12 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from umi_local.assemble import llama_backend, setup
+from umi_local.assemble import llama_backend
 from umi_local.constraints import constraint_for
 from umi_local.messages import Prompt, Role, Sampling, Segment, ToolSpec
 from umi_local.parse import json_calls
 from umi_local.settings import Settings
+from umi_local.setups import setup
 from umi_local.styles.data import chat_style
 from umi_local.trajectory import Trajectory
 

@@ -17,10 +17,10 @@ from umi_local.errors import UsageError
 from umi_local.trajectory import StopReason
 
 if TYPE_CHECKING:
-    from umi_local.assemble import Setup
     from umi_local.messages import Message
     from umi_local.protocols import Emit
     from umi_local.sessions import SessionStore
+    from umi_local.setups import Setup
     from umi_local.toolbox import LocalToolbox
     from umi_local.trajectory import Trajectory
 
@@ -102,11 +102,11 @@ def answer(
     listeners: Sequence[Emit | None],
 ) -> tuple[Trajectory, dict[str, Any]]:
     """One run on llama.cpp, and what it cost."""
-    from umi_local.assemble import agent_for, broadcast, context_for, llama_backend
+    from umi_local.assemble import agent_for, backend_for, broadcast, context_for
     from umi_local.stats import Stats
 
     stats, started = Stats(), time.monotonic()
-    backend = llama_backend(wanted)
+    backend = backend_for(wanted)
     try:
         agent = agent_for(wanted, backend, toolbox, broadcast(stats, *listeners))
         trajectory = agent.run(question, history, context_for(toolbox))

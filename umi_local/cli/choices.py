@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from umi_local.assemble import Setup
+    from umi_local.backends.openai_compatible import Server
     from umi_local.messages import Role
     from umi_local.settings import Settings
+    from umi_local.setups import Setup
 
 Pack = Annotated[str, typer.Option("--pack", metavar="NAME|FILE", help="The role pack. See: umi-local models list")]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", metavar="[ROLE=]FILE", help="A GGUF of your own, for one role or for all. Repeatable."),
+    typer.Option(
+        "--model",
+        metavar="[ROLE=]FILE|URL",
+        help="A GGUF of your own, or a server's http://HOST:PORT/v1#MODEL, for one role or for all. Repeatable.",
+    ),
 ]
 Adapters = Annotated[
     list[str] | None, typer.Option("--adapter", metavar="[ROLE=]FILE", help="A LoRA adapter (GGUF). Repeatable.")
@@ -43,10 +48,21 @@ def resolve(
     Raises:
         UsageError, ConfigError: a flag or setting does not fit.
     """
-    from umi_local.assemble import setup, user_settings
+    from umi_local.backends.openai_compatible import server_of
+    from umi_local.setups import setup, user_settings
 
     settings = changed(user_settings(), {name: value for name, value in flags.items() if value not in (None, "")})
-    return setup(settings, pack, by_role("--model", models), by_role("--adapter", adapters))
+    files: dict[Role, Path] = {}
+    servers: dict[Role, Server] = {}
+    for roles, value in by_role("--model", models):
+        if "://" in value:
+            servers |= dict.fromkeys(roles, server_of(value))
+            files = {role: file for role, file in files.items() if role not in roles}
+        else:
+            files |= dict.fromkeys(roles, existing("--model", value))
+            servers = {role: server for role, server in servers.items() if role not in roles}
+    own = {role: existing("--adapter", value) for roles, value in by_role("--adapter", adapters) for role in roles}
+    return setup(settings, pack, files, own, servers)
 
 
 def changed(settings: Settings, flags: Mapping[str, Any]) -> Settings:
@@ -62,28 +78,33 @@ def changed(settings: Settings, flags: Mapping[str, Any]) -> Settings:
         raise UsageError(f"{flag}: {first['msg'].lower()}.") from None
 
 
-def by_role(flag: str, pairs: Sequence[str] | None) -> dict[Role, Path]:
-    """`ROLE=FILE` words as a mapping; a word without a role names every role.
+def by_role(flag: str, pairs: Sequence[str] | None) -> Iterator[tuple[Sequence[Role], str]]:
+    """`ROLE=VALUE` words as roles and value; a word without a role names every role.
 
     Raises:
-        UsageError: an unknown role or a file that is not there.
+        UsageError: an unknown role.
     """
     from umi_local.errors import UsageError
     from umi_local.messages import Role
 
-    chosen: dict[Role, Path] = {}
+    known = {role.value: role for role in Role}
     for pair in pairs or ():
-        name, equals, file = pair.partition("=")
-        known = {role.value: role for role in Role}
+        name, equals, value = pair.partition("=")
         if not equals or "/" in name:
-            name, file = "", pair
+            name, value = "", pair
         if name and name not in known:
             raise UsageError(f"{flag} {pair}: there is no role {name!r}.", f"The roles are: {', '.join(known)}.")
-        path = Path(file).expanduser()
-        if not path.is_file():
-            raise UsageError(f"{flag} {pair}: there is no file {file}.", "Check the path.")
-        chosen |= {role: path.absolute() for role in ([known[name]] if name else Role)}
-    return chosen
+        yield ([known[name]] if name else list(Role)), value
+
+
+def existing(flag: str, file: str) -> Path:
+    """The file that a flag names. Raises UsageError if it is not there."""
+    from umi_local.errors import UsageError
+
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise UsageError(f"{flag} {file}: there is no file {file}.", "Check the path.")
+    return path.absolute()
 
 
 def tool_names(text: str | None) -> list[str] | None:

@@ -13,9 +13,9 @@ import typer
 from umi_local.cli import choices
 
 if TYPE_CHECKING:
-    from umi_local.assemble import Setup
     from umi_local.evaluation import Report, Suite
     from umi_local.evaluation.suites import Entry
+    from umi_local.setups import Setup
 
 _Data = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="The folder with eval/. Default: $UMI_LOCAL_DATA")
@@ -33,6 +33,7 @@ _Compare = Annotated[
     list[Path] | None, typer.Option("--compare", metavar="REPORT", help="Compare with this report. Repeatable.")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="The report on stdout instead of the table.")]
+_Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Items at a time, for models on servers.")]
 _Fresh = Annotated[bool, typer.Option("--fresh", help="Do not go on with a run that was broken off.")]
 
 
@@ -62,6 +63,7 @@ def suite_command(name: str, entry: Entry) -> Callable[..., None]:
         compare: _Compare = None,
         json_output: _Json = False,
         fresh: _Fresh = False,
+        jobs: _Jobs = 1,
         pack: choices.Pack = "",
         model: choices.Models = None,
         adapter: choices.Adapters = None,
@@ -72,7 +74,7 @@ def suite_command(name: str, entry: Entry) -> Callable[..., None]:
         wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed)
         options = {"split": split, "file": str(file or ""), "gold_plan": "yes" if gold_plan else ""}
         output = _Output(report, html, predictions, compare or [], json_output)
-        measure_suite(name, data, options, wanted, limit, fresh, output)
+        measure_suite(name, data, options, wanted, limit, fresh, jobs, output)
 
     command.__doc__ = _help(name, entry)
     return command
@@ -85,6 +87,7 @@ def measure_suite(
     wanted: Setup,
     limit: int | None,
     fresh: bool,
+    jobs: int,
     output: _Output,
 ) -> None:
     """Measure, then write and print what was asked for. All that can be wrong is looked at before the first item."""
@@ -93,7 +96,7 @@ def measure_suite(
     from umi_local.evaluation.report_files import read_report
     from umi_local.evaluation.store import evaluations_dir
 
-    _check(options, wanted, output, name)
+    _check(options, wanted, output, name, jobs)
     suite = suite_named(name, data, {**options, "style": wanted.pack.style if wanted.pack else "chat"})
     earlier = [read_report(path) for path in output.compare]
     choices.pull_missing(wanted)
@@ -102,26 +105,28 @@ def measure_suite(
     settings = {"suite": name, "source": suite.source, "options": given, **facts}
     store = Store(evaluations_dir(), settings, fresh)
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    report = _measured(suite, wanted, store, limit, {**facts, **given, "date": date})
+    report = _measured(suite, wanted, store, limit, jobs, {**facts, **given, "date": date})
     _write(suite, report, output)
     store.remove()
     _print(report, earlier, output)
 
 
-def _measured(suite: Suite, wanted: Setup, store: Any, limit: int | None, facts: Mapping[str, Any]) -> Report:
-    from umi_local.assemble import contestant_for, llama_backend
+def _measured(
+    suite: Suite, wanted: Setup, store: Any, limit: int | None, jobs: int, facts: Mapping[str, Any]
+) -> Report:
+    from umi_local.assemble import backend_for, contestant_for
     from umi_local.cli.eval_print import ProgressLine
     from umi_local.errors import UmiError
     from umi_local.evaluation import Meter, measure
 
     if store.finished:
         typer.echo(f"Going on with a run that was broken off: {len(store.finished)} items are done.", err=True)
-    meter, backend = Meter(), llama_backend(wanted)
+    meter, backend = Meter(), backend_for(wanted)
     try:
         contestant = contestant_for(wanted, backend, meter)
         progress = ProgressLine(suite.name)
         seed = wanted.settings.seed
-        return measure(suite, contestant, store, limit, seed, progress, meter=meter, provenance=facts)
+        return measure(suite, contestant, store, limit, seed, progress, meter=meter, jobs=jobs, provenance=facts)
     except (UmiError, KeyboardInterrupt):
         typer.echo(f"\n{len(store.finished)} finished items are kept; the same command goes on from there.", err=True)
         raise
@@ -129,9 +134,11 @@ def _measured(suite: Suite, wanted: Setup, store: Any, limit: int | None, facts:
         backend.close()
 
 
-def _check(options: Mapping[str, str], wanted: Setup, output: _Output, name: str) -> None:
+def _check(options: Mapping[str, str], wanted: Setup, output: _Output, name: str, jobs: int) -> None:
     from umi_local.errors import UsageError
 
+    if jobs > 1 and wanted.local_roles:
+        raise UsageError("--jobs is for models on servers: llama.cpp's process takes one turn at a time.")
     if options.get("gold_plan") and wanted.settings.mode == "single":
         raise UsageError("--gold-plan needs a team: a single model writes its plan and its call in one go.")
     if output.predictions and name != "toolbench":

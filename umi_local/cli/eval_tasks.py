@@ -15,8 +15,8 @@ import typer
 from umi_local.cli import choices
 
 if TYPE_CHECKING:
-    from umi_local.assemble import Setup
     from umi_local.evaluation.tasks import Run, Score
+    from umi_local.setups import Setup
     from umi_local.trajectory import Trajectory
 
 
@@ -80,7 +80,7 @@ def tasks(
 @contextmanager
 def runner(wanted: Setup, workspace: Path, names: list[str] | None, allow: list[str], verbose: bool) -> Iterator[Run]:
     """How each task is run: one backend for all, a fresh copy of the workspace and empty notes for each."""
-    from umi_local.assemble import agent_for, broadcast, chosen_tools, context_for, llama_backend, toolbox_for
+    from umi_local.assemble import agent_for, backend_for, broadcast, chosen_tools, context_for, toolbox_for
     from umi_local.cli.console import StepPrinter
     from umi_local.errors import UsageError
     from umi_local.toolbox import Approval
@@ -88,7 +88,7 @@ def runner(wanted: Setup, workspace: Path, names: list[str] | None, allow: list[
     if not workspace.is_dir():
         raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
     chosen, approval = chosen_tools(names), Approval(allow=frozenset(allow))
-    backend = llama_backend(wanted)
+    backend = backend_for(wanted)
 
     def run(query: str) -> Trajectory:
         if verbose:

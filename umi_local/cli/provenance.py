@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from umi_local.assemble import Setup
     from umi_local.messages import Role
+    from umi_local.setups import Setup
 
 
 def provenance(wanted: Setup) -> dict[str, Any]:
@@ -45,6 +45,10 @@ def _roles(wanted: Setup) -> dict[str, dict[str, str]]:
             adapter = Path(spec.adapter)
             about |= {"adapter": adapter.name, "adapter_sha256": _adapter_digest(wanted, role, adapter, digests)}
         found[role.value] = about
+    # What a server loads cannot be hashed from here.
+    for role in wanted.served_roles:
+        server = wanted.servers[role]
+        found[role.value] = {"model": server.model or "its first", "server": server.url}
     return found
 
 
