@@ -209,7 +209,7 @@ def test_a_turn_after_other_turns_has_the_logits_of_a_fresh_context(small_model)
     def logits(context: Context) -> np.ndarray:
         context.advance_trunk(trunk)
         context.fork(None)
-        found = context.read(suffix).copy()
+        found = context.read(suffix)[0].copy()
         context.drop_fork()
         return found
 

@@ -43,14 +43,14 @@ def main(run_folder: Path, gguf: Path, adapters: Path, role: Role) -> None:
             logits = model(input_ids=ids, alora_offsets=[len(turn.tokens)]).logits[0].float()
         context.advance_trunk(list(sample.trunk[: turn.at]))
         context.fork(adapter)
-        seen = np.array(context.read(list(turn.tokens[: turn.given])))
+        seen = np.array(context.read(list(turn.tokens[: turn.given]))[0])
         for place in range(turn.given, len(turn.tokens)):
             target = turn.tokens[place]
             expected = logits[turn.at + place - 1]
             ours.append(float(torch.nn.functional.cross_entropy(expected[None], torch.tensor([target]))))
             theirs.append(float(np.logaddexp.reduce(seen) - seen[target]))
             same += int(expected.argmax()) == int(seen.argmax())
-            seen = np.array(context.read([target]))
+            seen = np.array(context.read([target])[0])
         context.drop_fork()
     print(f"{role}: {len(turns)} turns, {len(ours)} target tokens")
     print(f"loss {np.mean(ours):.4f} in PEFT, {np.mean(theirs):.4f} in llama.cpp; same choice {same / len(ours):.1%}")

@@ -5,7 +5,8 @@
     {"op": "cancel"}                                           stops the turn that is being written
     anything that fails                                        -> {"id": N, "error": {"kind", "problem", "remedy"}}
 
-The first line holds the roles' model specs and where snapshots are kept. The end of the input ends the process.
+The first line holds the roles' model specs, where snapshots are kept and which features are on. The end of the input
+ends the process.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ import llama_cpp
 
 from umi_local.backends.llama_cpp.context import CancelFlag, Cancelled, Context, shared_prefix
 from umi_local.backends.llama_cpp.snapshots import Snapshots
-from umi_local.backends.llama_cpp.spec import DEFAULT_CONTEXT, ModelSpec
+from umi_local.backends.llama_cpp.spec import ALL_FEATURES, DEFAULT_CONTEXT, Features, ModelSpec
 from umi_local.backends.llama_cpp.weights import Weights
-from umi_local.backends.llama_cpp.writer import Draft, write
+from umi_local.backends.llama_cpp.writer import Written, write
 from umi_local.errors import ContextFull, UmiError
 from umi_local.messages import Completion, Constraint, Role, Sampling, Segment, Usage
 
@@ -37,9 +38,12 @@ _WARNING = 3  # ggml's log level
 class Engine:
     """The loaded models and their caches; one of each file, however many roles play on it."""
 
-    def __init__(self, specs: dict[Role, ModelSpec], snapshots: Snapshots | None = None) -> None:
+    def __init__(
+        self, specs: dict[Role, ModelSpec], snapshots: Snapshots | None = None, features: Features = ALL_FEATURES
+    ) -> None:
         self.cancel = CancelFlag()
-        self._snapshots = snapshots
+        self._snapshots = snapshots if features.sharing else None
+        self._features = features
         self._specs = specs
         self._weights: dict[str, Weights] = {}
         self._contexts: dict[tuple[str, str | None], Context] = {}
@@ -73,24 +77,28 @@ class Engine:
             )
         activated = adapter is not None and adapter.activated
         beginning = shared_prefix(trunk_ids, self._weights_of(role).tokenize(trunk[:constant]) if constant else [])
+        if not self._features.sharing:
+            context.forget()
         try:
             reused = context.advance_trunk(trunk_ids, None if activated else adapter, beginning)
             context.fork(adapter)
-            draft = write(context, suffix_ids, constraint, sampling, self.cancel, on_text)
+            written = write(context, suffix_ids, constraint, sampling, self.cancel, on_text, self._features)
         except Cancelled:
-            reused, draft = 0, Draft()
+            reused, written = 0, Written()
         finally:
             context.drop_fork()
         usage = Usage(
             trunk=len(trunk_ids),
-            evaluated=len(trunk_ids) - reused + draft.evaluated,
+            evaluated=len(trunk_ids) - reused + written.evaluated,
             reused=reused,
-            sampled=draft.sampled,
-            forced=draft.forced,
+            sampled=written.sampled,
+            forced=written.forced,
+            drafted=written.drafted,
+            accepted=written.accepted,
             seconds=time.monotonic() - started,
             load_seconds=started - before_load,
         )
-        return Completion(draft.text, draft.finished, usage)
+        return Completion(written.text, written.finished, usage)
 
     def _tokens(self, role: Role, trunk: list[Segment], suffix: list[Segment]) -> tuple[list[int], list[int]]:
         weights = self._weights_of(role)
@@ -136,7 +144,8 @@ class Loop:
         self._requests, self._replies = requests, replies
         told = json.loads(requests.readline())
         kept = Snapshots(Path(told["snapshots"]["folder"]), told["snapshots"]["limit"]) if told["snapshots"] else None
-        self._engine = Engine({Role(role): ModelSpec(**spec) for role, spec in told["specs"].items()}, kept)
+        specs = {Role(role): ModelSpec(**spec) for role, spec in told["specs"].items()}
+        self._engine = Engine(specs, kept, Features(**told["features"]))
         self._queue: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def run(self) -> None:

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from umi_local import errors
 from umi_local.backends.llama_cpp.snapshots import Snapshots
-from umi_local.backends.llama_cpp.spec import ModelSpec
+from umi_local.backends.llama_cpp.spec import ALL_FEATURES, Features, ModelSpec
 from umi_local.convert.vet import vet_gguf
 from umi_local.errors import ModelFailed, ModelMissing, OutOfMemory, UmiError
 from umi_local.messages import Completion, Constraint, ModelInfo, Prompt, Role, Sampling, Segment, Usage
@@ -35,6 +35,7 @@ class LlamaCppBackend:
         specs: the files of each role that will take a turn.
         pinned: files whose sha256 was checked against a manifest; every other file's header is vetted first.
         snapshots: where the trunks' constant beginnings outlive the process; None to read them anew each time.
+        features: what makes writing cheap.
 
     Raises:
         ModelMissing, ModelCorrupt, OutOfMemory: from the first call that needs a file.
@@ -46,8 +47,10 @@ class LlamaCppBackend:
         specs: Mapping[Role, ModelSpec],
         pinned: frozenset[str] = frozenset(),
         snapshots: Snapshots | None = None,
+        features: Features = ALL_FEATURES,
     ) -> None:
         self._specs = dict(specs)
+        self._features = features
         self._snapshots = snapshots
         self._pinned = pinned
         self._child: subprocess.Popen[str] | None = None
@@ -153,7 +156,7 @@ class LlamaCppBackend:
         )
         specs = {role.value: asdict(spec) for role, spec in self._specs.items()}
         kept = self._snapshots and {"folder": str(self._snapshots.folder), "limit": self._snapshots.limit}
-        self._send(self._child, {"specs": specs, "snapshots": kept})
+        self._send(self._child, {"specs": specs, "snapshots": kept, "features": asdict(self._features)})
         return self._child
 
     def _check(self, path: str) -> None:

@@ -17,6 +17,7 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
+from umi_local.backends.llama_cpp.drafting import Payoff
 from umi_local.backends.llama_cpp.snapshots import Snapshots, key_of
 from umi_local.backends.llama_cpp.weights import Adapter, Weights
 from umi_local.errors import ContextFull, ModelFailed, OutOfMemory
@@ -95,6 +96,7 @@ class Context:
         self._batch = llama_cpp.llama_batch_init(_BATCH, 0, 1)
         self._cancel = cancel
         self._position = 0
+        self.payoff = Payoff()
         self._snapshots = snapshots
         types = {"type_k": params.type_k, "type_v": params.type_v, "flash_attention": params.flash_attn_type}
         self._identity = {**(identity or {}), **types, "build": _build()}
@@ -125,7 +127,7 @@ class Context:
         """Read what of `tokens` the trunk, which is a beginning of them or they of it, does not hold yet."""
         for start in range(len(self.held), len(tokens), _BATCH):
             part = tokens[start : start + _BATCH]
-            self._decode(part, start, TRUNK, want_logits=False)
+            self._decode(part, start, TRUNK, wanted=0)
             self.held += part
 
     def _restore(self, tokens: Sequence[int]) -> bool:
@@ -152,6 +154,11 @@ class Context:
         if written:
             self._snapshots.save(key_of(self._identity, self.held), bytes(memoryview(buffer)[:written]))
 
+    def forget(self) -> None:
+        """Empty the trunk."""
+        llama_cpp.llama_memory_seq_rm(self._memory, TRUNK, -1, -1)
+        self.held = []
+
     def fork(self, adapter: Adapter | None) -> None:
         """Start a role's turn behind the trunk."""
         llama_cpp.llama_memory_seq_cp(self._memory, TRUNK, FORK, -1, -1)
@@ -161,13 +168,29 @@ class Context:
     def drop_fork(self) -> None:
         llama_cpp.llama_memory_seq_rm(self._memory, FORK, -1, -1)
 
-    def read(self, tokens: Sequence[int]) -> Logits:
-        """Evaluate tokens on the fork. Returns the logits behind the last one, shape (vocabulary,)."""
+    def read(self, tokens: Sequence[int], wanted: int = 1) -> list[Logits]:
+        """Evaluate tokens on the fork. Returns the logits behind the last `wanted` of them, each (vocabulary,).
+
+        They are llama.cpp's own memory, and good until the next evaluation.
+        """
         for start in range(0, len(tokens), _BATCH):
             part = tokens[start : start + _BATCH]
-            self._decode(part, self._position, FORK, want_logits=start + _BATCH >= len(tokens))
+            # All that is wanted stands in the last batch: a draft is far shorter than one.
+            self._decode(part, self._position, FORK, wanted if start + _BATCH >= len(tokens) else 0)
             self._position += len(part)
-        return np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self._handle, -1), (self.weights.vocab_size,))
+        size = (self.weights.vocab_size,)
+        return [np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self._handle, i), size) for i in range(-wanted, 0)]
+
+    def take_back(self, count: int) -> None:
+        """Forget the last `count` tokens of the fork. Not for models whose state cannot step back (see `rewinds`)."""
+        self._position -= count
+        llama_cpp.llama_memory_seq_rm(self._memory, FORK, self._position, -1)
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether single tokens can be taken back: recurrent models keep one state and no past."""
+        model = self.weights.handle
+        return not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
 
     @property
     def room(self) -> int:
@@ -182,7 +205,8 @@ class Context:
         if llama_cpp.llama_set_adapters_lora(self._handle, handles, count, scales) != 0:
             raise ModelFailed("llama.cpp refused an adapter.", "Leave --adapter out to go on without it.")
 
-    def _decode(self, tokens: Sequence[int], position: int, sequence: int, want_logits: bool) -> None:
+    def _decode(self, tokens: Sequence[int], position: int, sequence: int, wanted: int) -> None:
+        """Evaluate a batch; the logits behind its last `wanted` tokens are kept."""
         batch = self._batch
         batch.n_tokens = len(tokens)
         for i, token in enumerate(tokens):
@@ -190,7 +214,7 @@ class Context:
             batch.pos[i] = position + i
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = sequence
-            batch.logits[i] = want_logits and i == len(tokens) - 1
+            batch.logits[i] = i >= len(tokens) - wanted
         status = llama_cpp.llama_decode(self._handle, batch)
         if status == 0:
             return

@@ -22,4 +22,18 @@ class ModelSpec:
     identity: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What makes writing cheap; each can be switched off to see what it brings.
+
+    `sharing`: a turn reads only what the cache does not hold. `forcing`: tokens that a grammar forces are taken without
+    being sampled. `drafting`: copied text is proposed from the prompt and verified in one batch.
+    """
+
+    sharing: bool = True
+    forcing: bool = True
+    drafting: bool = True
+
+
+ALL_FEATURES = Features()
 DEFAULT_CONTEXT = 8192

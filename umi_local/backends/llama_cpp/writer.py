@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import codecs
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from llguidance import LLMatcher
 
-from umi_local.backends.llama_cpp.context import CancelFlag, Cancelled, Context, Logits
+from umi_local.backends.llama_cpp.context import CancelFlag, Cancelled, Context, Logits, shared_prefix
+from umi_local.backends.llama_cpp.drafting import Lookup
+from umi_local.backends.llama_cpp.spec import ALL_FEATURES, Features
 from umi_local.backends.llama_cpp.weights import Weights, utf8_decoder
 from umi_local.errors import ConfigError, ModelFailed
 from umi_local.messages import Constraint, Sampling
+
+_SHORT = 4  # pending tokens of a step that tells what writing costs
 
 
 class Guide:
     """What may be written next. Without a grammar: anything but control tokens."""
 
-    def __init__(self, weights: Weights, constraint: Constraint | None) -> None:
+    def __init__(self, weights: Weights, constraint: Constraint | None, forcing: bool = True) -> None:
         grammar = constraint.grammar if constraint else r"start: /(?s:.*)/"
         self._matcher = LLMatcher(weights.constraint_tokenizer, LLMatcher.grammar_from_lark(grammar), log_level=0)
         self._vocab_size = weights.vocab_size
+        self._forcing = forcing
         if self._matcher.is_error():
             raise ConfigError(f"A constraint does not compile: {self._matcher.get_error().splitlines()[0]}")
 
@@ -36,6 +43,10 @@ class Guide:
         allowed = np.unpackbits(np.frombuffer(self._matcher.compute_bitmask(), np.uint8), bitorder="little")
         return choose(np.where(allowed[: self._vocab_size].astype(bool), logits, -np.inf))
 
+    def allowed(self, tokens: list[int]) -> int:
+        """How many of these may be written next, one after another."""
+        return int(self._matcher.validate_tokens(tokens)) if tokens else 0
+
     def accept(self, token: int) -> list[int]:
         """Take a token. Returns those that the grammar now forces, already taken."""
         if not self._matcher.consume_token(token):
@@ -43,7 +54,9 @@ class Guide:
         return self.forced()
 
     def forced(self) -> list[int]:
-        """The tokens that the grammar forces from here, taken."""
+        """The tokens that the grammar forces from here, taken. None where each is to be sampled like any other."""
+        if not self._forcing:
+            return []
         tokens: list[int] = self._matcher.compute_ff_tokens()
         if tokens and not self._matcher.consume_tokens(tokens):
             raise ModelFailed(f"The constraint broke while writing: {self._matcher.get_error()}")
@@ -68,21 +81,101 @@ def chooser(sampling: Sampling) -> Callable[[Logits], int]:
 
 
 @dataclass
-class Draft:
+class Written:
     """What a turn has written so far."""
 
     text: str = ""
     sampled: int = 0
     forced: int = 0
     evaluated: int = 0
+    drafted: int = 0
+    accepted: int = 0
     finished: bool = False
-    _decoder: object = field(default_factory=utf8_decoder, repr=False)
+    _decoder: codecs.IncrementalDecoder = field(default_factory=utf8_decoder, repr=False)
 
-    def add(self, weights: Weights, tokens: list[int], on_text: Callable[[str], None]) -> None:
-        piece = self._decoder.decode(b"".join(weights.piece(t) for t in tokens))  # type: ignore[attr-defined]
+    def add(self, weights: Weights, tokens: Sequence[int], on_text: Callable[[str], None]) -> None:
+        piece = self._decoder.decode(b"".join(weights.piece(t) for t in tokens))
         self.text += piece
         if piece:
             on_text(piece)
+
+
+@dataclass
+class Turn:
+    """One turn being written: what decides, what may be written, and where it goes."""
+
+    context: Context
+    guide: Guide
+    choose: Callable[[Logits], int]
+    on_text: Callable[[str], None]
+    lookup: Lookup | None
+    limit: int
+    written: Written = field(default_factory=Written)
+    pending: list[int] = field(default_factory=list)
+
+    def begin(self, suffix: list[int]) -> None:
+        """What is read first: the suffix, and what the grammar forces behind it."""
+        forced = self.guide.forced()
+        self.pending = suffix + forced
+        self.written.forced = len(forced)
+        self.written.add(self.context.weights, forced, self.on_text)
+        if self.lookup:
+            self.lookup.extend(self.pending)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be written: the model or the grammar is done, or the limit or the room is."""
+        at_limit = self.written.sampled + self.written.forced >= self.limit
+        return self.written.finished or self.guide.finished or at_limit or self.context.room <= 0
+
+    def step(self) -> None:
+        """Evaluate what is pending, with a draft behind it where one is worth it, and take every token that stands."""
+        draft = self._draft()
+        started = time.monotonic()
+        logits = self.context.read(self.pending + draft, len(draft) + 1)
+        self.written.evaluated += len(self.pending) + len(draft)
+        read, held, accepted = len(self.pending), 0, 0
+        while True:
+            new = self._next(logits[held])
+            held_of_new = shared_prefix(new, draft[held:])
+            accepted += held_of_new > 0
+            if self.ended or held_of_new < len(new):
+                break
+            held += held_of_new
+        self.pending = new[held_of_new:]
+        if draft:
+            self.context.take_back(len(draft) - held - held_of_new)
+        self.written.drafted += len(draft)
+        self.written.accepted += accepted
+        if read <= _SHORT:  # a long reading says nothing of what a token costs
+            self._account(time.monotonic() - started, len(draft), accepted)
+
+    def _next(self, logits: Logits) -> list[int]:
+        """The token chosen from the logits and those that the grammar forces behind it; none at the turn's end."""
+        token = self.guide.pick(logits, self.choose)
+        if token in self.context.weights.end_tokens:
+            self.written.finished = True
+            return []
+        forced = self.guide.accept(token)
+        new = [token, *forced]
+        self.written.sampled += 1
+        self.written.forced += len(forced)
+        self.written.add(self.context.weights, new, self.on_text)
+        if self.lookup:
+            self.lookup.extend(new)
+        return new
+
+    def _draft(self) -> list[int]:
+        if self.lookup is None or not self.context.payoff.worth_it:
+            return []
+        proposed = self.lookup.propose()[: max(0, self.context.room - len(self.pending))]
+        return proposed[: self.guide.allowed(proposed)]
+
+    def _account(self, seconds: float, drafted: int, accepted: int) -> None:
+        if drafted:
+            self.context.payoff.drafted(seconds, drafted, accepted)
+        else:
+            self.context.payoff.stepped(seconds)
 
 
 def write(
@@ -92,26 +185,20 @@ def write(
     sampling: Sampling,
     cancel: CancelFlag,
     on_text: Callable[[str], None],
-) -> Draft:
+    features: Features = ALL_FEATURES,
+) -> Written:
     """Read a turn's suffix on the fork and write until the turn ends, is cancelled or reaches its limit."""
-    weights, guide, choose = context.weights, Guide(context.weights, constraint), chooser(sampling)
-    draft, pending = Draft(), suffix + guide.forced()
-    draft.forced = len(pending) - len(suffix)
-    draft.add(weights, pending[len(suffix) :], on_text)
+    guide = Guide(context.weights, constraint, features.forcing)
+    lookup = Lookup() if features.drafting and context.rewinds else None
+    if lookup:
+        lookup.extend(context.held)
+    turn = Turn(context, guide, chooser(sampling), on_text, lookup, sampling.max_tokens)
+    written = turn.written
+    turn.begin(suffix)
     try:
-        while not guide.finished and draft.sampled + draft.forced < min(sampling.max_tokens, context.room):
-            logits = context.read(pending)
-            draft.evaluated += len(pending)
-            token = guide.pick(logits, choose)
-            if token in weights.end_tokens:
-                draft.finished = True
-                break
-            forced = guide.accept(token)
-            pending = [token, *forced]
-            draft.sampled += 1
-            draft.forced += len(forced)
-            draft.add(weights, pending, on_text)
-        draft.finished = draft.finished or guide.finished
+        while not turn.ended:
+            turn.step()
+        written.finished = written.finished or guide.finished
     except Cancelled:
-        draft.finished = False
-    return draft
+        written.finished = False
+    return written
