@@ -29,6 +29,7 @@ RANKS = [
     "evaluation",
     "setups",
     "assemble",
+    "bench",
     "cli tui",
     "__main__",
 ]

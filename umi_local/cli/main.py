@@ -14,6 +14,7 @@ import typer
 from umi_local.cli import eval as eval_command
 from umi_local.cli import models, sessions, tools, train
 from umi_local.cli.ask import ask
+from umi_local.cli.bench import bench
 from umi_local.cli.plain import printable
 from umi_local.errors import UmiError
 
@@ -29,6 +30,7 @@ app.add_typer(tools.app, name="tools", short_help="List the tools, show one, run
 app.add_typer(sessions.app, name="sessions", short_help="List, show, export and remove saved conversations.")
 app.add_typer(train.app, name="train", short_help="Train the roles' adapters.")
 app.add_typer(eval_command.app, name="eval", short_help="Score a pack on tasks.")
+app.command(short_help="Measure the agent against this machine's limits.")(bench)
 
 
 def _print_version(wanted: bool) -> None:

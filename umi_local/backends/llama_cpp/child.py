@@ -1,6 +1,7 @@
 """The model's process: JSON requests in, one per line, JSON replies out.
 
     {"id": 1, "op": "describe", "role": "planner"}             -> {"id": 1, "result": {...}}
+    {"id": 1, "op": "limits", "role": "planner"}               -> {"id": 1, "result": {"read", "write", ...}}
     {"id": 2, "op": "complete", "role": ..., "trunk": ...}     -> {"id": 2, "text": "..."}*, {"id": 2, "result": {...}}
     {"op": "cancel"}                                           stops the turn that is being written
     anything that fails                                        -> {"id": N, "error": {"kind", "problem", "remedy"}}
@@ -33,6 +34,7 @@ from umi_local.errors import ContextFull, UmiError
 from umi_local.messages import Completion, Constraint, Role, Sampling, Segment, Usage
 
 _WARNING = 3  # ggml's log level
+_LIMIT_READ, _LIMIT_WRITE = 512, 64  # tokens, as llama-bench's defaults
 
 
 class Engine:
@@ -63,6 +65,7 @@ class Engine:
         sampling: Sampling,
         on_text: Any,
         constant: int = 0,
+        recorded: str | None = None,
     ) -> Completion:
         """Write a turn. The first `constant` segments of the trunk are worth keeping between processes."""
         before_load = time.monotonic()
@@ -82,7 +85,7 @@ class Engine:
         try:
             reused = context.advance_trunk(trunk_ids, None if activated else adapter, beginning)
             context.fork(adapter)
-            written = write(context, suffix_ids, constraint, sampling, self.cancel, on_text, self._features)
+            written = write(context, suffix_ids, constraint, sampling, self.cancel, on_text, self._features, recorded)
         except Cancelled:
             reused, written = 0, Written()
         finally:
@@ -99,6 +102,13 @@ class Engine:
             load_seconds=started - before_load,
         )
         return Completion(written.text, written.finished, usage)
+
+    def limits(self, role: Role) -> dict[str, float]:
+        """What the machine does with no agent around it: a batch read, and single tokens written."""
+        context, _ = self._context_of(role)
+        context.forget()
+        read, write = context.speed(read=_LIMIT_READ, write=_LIMIT_WRITE)
+        return {"read": read, "write": write, "cache_bytes": context.cache_bytes}
 
     def _tokens(self, role: Role, trunk: list[Segment], suffix: list[Segment]) -> tuple[list[int], list[int]]:
         weights = self._weights_of(role)
@@ -181,6 +191,8 @@ class Loop:
                 return self._engine.describe(role)
             case "count":
                 return self._engine.count(role, request["text"])
+            case "limits":
+                return self._engine.limits(role)
             case "complete":
                 completion = self._engine.complete(
                     role,
@@ -190,6 +202,7 @@ class Loop:
                     Sampling(**request["sampling"]),
                     lambda text: self._send(request["id"], text=text),
                     request["constant"],
+                    request["recorded"],
                 )
                 return asdict(completion)
             case op:

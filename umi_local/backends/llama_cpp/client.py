@@ -73,11 +73,17 @@ class LlamaCppBackend:
         constraint: Constraint | None,
         sampling: Sampling,
         on_token: Callable[[str], None] = _ignore,
+        recorded: str | None = None,
     ) -> Completion:
-        grammar = constraint.grammar if constraint else None
-        reply = self._ask("complete", role, on_token, grammar=grammar, sampling=asdict(sampling), **_prompt(prompt))
+        """As the protocol says. With `recorded` the turn is that text, whatever the model would have written."""
+        asked = {"grammar": constraint.grammar if constraint else None, "recorded": recorded}
+        reply = self._ask("complete", role, on_token, **asked, sampling=asdict(sampling), **_prompt(prompt))
         usage = Usage(**reply.pop("usage"))
         return Completion(usage=usage, **reply)
+
+    def limits(self, role: Role) -> dict[str, Any]:
+        """Tokens per second `read` and `write` with nothing around them, and `cache_bytes` of the role's cache."""
+        return dict(self._ask("limits", role))
 
     def cancel(self) -> None:
         """Ask the child to stop at the next operation; kill it if it does not within two seconds."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -191,6 +192,28 @@ class Context:
         """Whether single tokens can be taken back: recurrent models keep one state and no past."""
         model = self.weights.handle
         return not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
+
+    def speed(self, read: int, write: int) -> tuple[float, float]:
+        """Tokens per second reading so many in one go and writing so many one by one, behind an empty trunk."""
+        token = llama_cpp.llama_vocab_eos(self.weights.vocab)
+        rates = []
+        for parts in ([[token] * read], [[token]] * write):
+            self.fork(None)
+            self.read([token])  # the first evaluation sets buffers up
+            started = time.perf_counter()
+            for part in parts:
+                self.read(part)
+            rates.append(sum(map(len, parts)) / (time.perf_counter() - started))
+            self.drop_fork()
+        return rates[0], rates[1]
+
+    @property
+    def cache_bytes(self) -> int:
+        """What the keys and values of the whole context take, in 16 bits each."""
+        model = self.weights.handle
+        width = llama_cpp.llama_model_n_embd(model) // llama_cpp.llama_model_n_head(model)
+        keys = llama_cpp.llama_model_n_head_kv(model) * width
+        return int(2 * 2 * llama_cpp.llama_model_n_layer(model) * keys * self.tokens)
 
     @property
     def room(self) -> int:

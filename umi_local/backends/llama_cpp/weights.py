@@ -84,15 +84,17 @@ class Weights:
         """
         tokens = [llama_cpp.llama_vocab_bos(self.vocab)] if llama_cpp.llama_vocab_get_add_bos(self.vocab) else []
         for segment in merged(segments):
-            tokens += self._encode(segment.text, True) if segment.trusted else self._encode_content(segment.text)
+            tokens += self._encode(segment.text, True) if segment.trusted else self.tokenize_content(segment.text)
         return tokens
 
     def count(self, text: str) -> int:
-        return len(self._encode_content(text))
+        return len(self.tokenize_content(text))
 
-    def _encode_content(self, text: str) -> list[int]:
-        """Text from outside. llama.cpp leaves control tokens unparsed if told so, but always parses user-defined
-        ones (`<tool_call>`): a cut behind the first character of each leaves it as ordinary text.
+    def tokenize_content(self, text: str) -> list[int]:
+        """Token ids of text from outside.
+
+        llama.cpp leaves control tokens unparsed if told so, but always parses user-defined ones (`<tool_call>`): a cut
+        behind the first character of each leaves it as ordinary text.
         """
         cuts = [found.start() + 1 for found in self._markers.finditer(text)] if self._markers else []
         pieces = [text[a:b] for a, b in pairwise([0, *cuts, len(text)])]

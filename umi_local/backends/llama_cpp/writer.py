@@ -80,6 +80,16 @@ def chooser(sampling: Sampling) -> Callable[[Logits], int]:
     return draw
 
 
+def _as_recorded(text: str, written: Written, weights: Weights) -> Callable[[Logits], int]:
+    """Chooses what comes next in a text, however much of it a grammar has forced."""
+
+    def choose(_: Logits) -> int:
+        left = weights.tokenize_content(text[len(written.text) :])
+        return left[0] if left else min(weights.end_tokens)
+
+    return choose
+
+
 @dataclass
 class Written:
     """What a turn has written so far."""
@@ -110,7 +120,7 @@ class Turn:
     on_text: Callable[[str], None]
     lookup: Lookup | None
     limit: int
-    written: Written = field(default_factory=Written)
+    written: Written
     pending: list[int] = field(default_factory=list)
 
     def begin(self, suffix: list[int]) -> None:
@@ -186,14 +196,19 @@ def write(
     cancel: CancelFlag,
     on_text: Callable[[str], None],
     features: Features = ALL_FEATURES,
+    recorded: str | None = None,
 ) -> Written:
-    """Read a turn's suffix on the fork and write until the turn ends, is cancelled or reaches its limit."""
+    """Read a turn's suffix on the fork and write until the turn ends, is cancelled or reaches its limit.
+
+    With `recorded` the turn is that text: the model evaluates all it would, and its choice is not asked for.
+    """
     guide = Guide(context.weights, constraint, features.forcing)
     lookup = Lookup() if features.drafting and context.rewinds else None
     if lookup:
         lookup.extend(context.held)
-    turn = Turn(context, guide, chooser(sampling), on_text, lookup, sampling.max_tokens)
-    written = turn.written
+    written = Written()
+    choose = chooser(sampling) if recorded is None else _as_recorded(recorded, written, context.weights)
+    turn = Turn(context, guide, choose, on_text, lookup, sampling.max_tokens, written)
     turn.begin(suffix)
     try:
         while not turn.ended:
