@@ -18,7 +18,7 @@ from umi_local.events import Warned
 from umi_local.markup import MessagesMarkup, markup_for
 from umi_local.messages import Role, Sampling
 from umi_local.packs import load_pack
-from umi_local.paths import snapshots_dir
+from umi_local.paths import snapshots_dir, threads_file
 from umi_local.prompts import ChatRenderer, FlatRenderer, Renderer, RoutedRenderer
 from umi_local.protocols import Backend, Emit, Toolbox
 from umi_local.roles import Crew, Single, Team, TurnLimits, Turns
@@ -46,7 +46,8 @@ def backend_for(wanted: Setup) -> Backend:
 def llama_backend(wanted: Setup) -> LlamaCppBackend:
     specs, pinned = wanted.specs()
     limit = wanted.settings.snapshot_megabytes * 1_000_000
-    return LlamaCppBackend(specs, pinned, Snapshots(snapshots_dir(), limit) if limit else None)
+    snapshots = Snapshots(snapshots_dir(), limit) if limit else None
+    return LlamaCppBackend(specs, pinned, snapshots, tuning=threads_file())
 
 
 def tell_of_servers(wanted: Setup, emit: Emit) -> None:

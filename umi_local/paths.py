@@ -38,6 +38,11 @@ def snapshots_dir() -> Path:
     return data_dir() / "snapshots"
 
 
+def threads_file() -> Path:
+    """Where measured thread counts are kept. Raises what `data_dir` does."""
+    return data_dir() / "threads.json"
+
+
 def notes_file() -> Path:
     """Where `add_note` writes. Raises what `data_dir` does."""
     return data_dir() / "notes.md"

@@ -22,8 +22,8 @@ class Mode(StrEnum):
 class Settings(BaseModel):
     """All settings with their defaults.
 
-    `context` is in tokens and 0 means the pack's; `threads` 0 means one per core; `gpu_layers` is how many layers
-    are offloaded; `temperature` 0 always takes the likeliest token; `snapshot_megabytes` bounds what
+    `context` is in tokens and 0 means the pack's; `threads` 0 means as many as are measured to be fastest; `gpu_layers`
+    is how many layers are offloaded; `temperature` 0 always takes the likeliest token; `snapshot_megabytes` bounds what
     is kept of prompts' beginnings between processes, and 0 keeps nothing.
     """
 

@@ -16,6 +16,7 @@ from umi_local.backends.llama_cpp.vocabulary import Vocabulary
 from umi_local.bench.replay import Replay, Turn, distinct_tokens, recorded_runs, replay, turns_of
 from umi_local.evaluation.meter import peak_memory_of_children
 from umi_local.messages import Role
+from umi_local.paths import threads_file
 from umi_local.setups import Setup
 
 SETTINGS = {
@@ -90,7 +91,7 @@ def bench(wanted: Setup, naive: bool, tell: Callable[[str], None] = lambda _: No
     model = Path(specs[Role.PLANNER].model)
 
     def backend(features: Features, snapshots: Snapshots | None = None) -> LlamaCppBackend:
-        return LlamaCppBackend(specs, pinned, snapshots, features)
+        return LlamaCppBackend(specs, pinned, snapshots, features, threads_file())
 
     tell("the machine's limits")
     before = _limits(backend(Features()))

@@ -6,8 +6,8 @@
     {"op": "cancel"}                                           stops the turn that is being written
     anything that fails                                        -> {"id": N, "error": {"kind", "problem", "remedy"}}
 
-The first line holds the roles' model specs, where snapshots are kept and which features are on. The end of the input
-ends the process.
+The first line holds the roles' model specs, where snapshots and thread counts are kept and which features are on.
+The end of the input ends the process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import llama_cpp
 
 from umi_local.backends.llama_cpp.context import CancelFlag, Cancelled, Context, shared_prefix
 from umi_local.backends.llama_cpp.snapshots import Snapshots
-from umi_local.backends.llama_cpp.spec import ALL_FEATURES, DEFAULT_CONTEXT, Features, ModelSpec
+from umi_local.backends.llama_cpp.spec import DEFAULT_CONTEXT, Features, ModelSpec
 from umi_local.backends.llama_cpp.weights import Weights
 from umi_local.backends.llama_cpp.writer import Written, write
 from umi_local.errors import ContextFull, UmiError
@@ -41,11 +41,12 @@ class Engine:
     """The loaded models and their caches; one of each file, however many roles play on it."""
 
     def __init__(
-        self, specs: dict[Role, ModelSpec], snapshots: Snapshots | None = None, features: Features = ALL_FEATURES
+        self, specs: dict[Role, ModelSpec], snapshots: Snapshots | None, features: Features, tuning: Path | None
     ) -> None:
         self.cancel = CancelFlag()
         self._snapshots = snapshots if features.sharing else None
         self._features = features
+        self._tuning = tuning
         self._specs = specs
         self._weights: dict[str, Weights] = {}
         self._contexts: dict[tuple[str, str | None], Context] = {}
@@ -140,6 +141,8 @@ class Engine:
                 self._snapshots,
                 identity,
             )
+            if self._tuning and not spec.threads:
+                self._contexts[key].tune(self._tuning, identity)
         return self._contexts[key], adapter
 
     def _context_tokens(self, role: Role) -> int:
@@ -155,7 +158,8 @@ class Loop:
         told = json.loads(requests.readline())
         kept = Snapshots(Path(told["snapshots"]["folder"]), told["snapshots"]["limit"]) if told["snapshots"] else None
         specs = {Role(role): ModelSpec(**spec) for role, spec in told["specs"].items()}
-        self._engine = Engine(specs, kept, Features(**told["features"]))
+        tuning = Path(told["tuning"]) if told["tuning"] else None
+        self._engine = Engine(specs, kept, Features(**told["features"]), tuning)
         self._queue: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def run(self) -> None:

@@ -36,6 +36,7 @@ class LlamaCppBackend:
         pinned: files whose sha256 was checked against a manifest; every other file's header is vetted first.
         snapshots: where the trunks' constant beginnings outlive the process; None to read them anew each time.
         features: what makes writing cheap.
+        tuning: the file of thread counts that were measured; None to use a thread per core.
 
     Raises:
         ModelMissing, ModelCorrupt, OutOfMemory: from the first call that needs a file.
@@ -48,9 +49,11 @@ class LlamaCppBackend:
         pinned: frozenset[str] = frozenset(),
         snapshots: Snapshots | None = None,
         features: Features = ALL_FEATURES,
+        tuning: Path | None = None,
     ) -> None:
         self._specs = dict(specs)
         self._features = features
+        self._tuning = tuning
         self._snapshots = snapshots
         self._pinned = pinned
         self._child: subprocess.Popen[str] | None = None
@@ -162,7 +165,9 @@ class LlamaCppBackend:
         )
         specs = {role.value: asdict(spec) for role, spec in self._specs.items()}
         kept = self._snapshots and {"folder": str(self._snapshots.folder), "limit": self._snapshots.limit}
-        self._send(self._child, {"specs": specs, "snapshots": kept, "features": asdict(self._features)})
+        tuning = str(self._tuning) if self._tuning else None
+        told = {"specs": specs, "snapshots": kept, "features": asdict(self._features), "tuning": tuning}
+        self._send(self._child, told)
         return self._child
 
     def _check(self, path: str) -> None:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from umi_local.backends.llama_cpp.drafting import Payoff
 from umi_local.backends.llama_cpp.snapshots import Snapshots, key_of
+from umi_local.backends.llama_cpp.tuning import trial_of, tuned
 from umi_local.backends.llama_cpp.weights import Adapter, Weights
 from umi_local.errors import ContextFull, ModelFailed, OutOfMemory
 
@@ -81,7 +82,7 @@ class Context:
         params.n_batch = params.n_ubatch = _BATCH
         params.n_seq_max = 2
         params.kv_unified = True
-        params.n_threads = params.n_threads_batch = threads or _usable_cores()
+        params.n_threads = params.n_threads_batch = threads or usable_cores()
         params.no_perf = True
         handle = llama_cpp.llama_init_from_model(weights.handle, params)
         if not handle:
@@ -193,6 +194,15 @@ class Context:
         model = self.weights.handle
         return not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
 
+    def tune(self, file: Path, about: Mapping[str, object]) -> None:
+        """Use as many threads as are fastest for this model here, by what `file` keeps or by a short trial."""
+
+        def use(write: int, read: int) -> None:
+            llama_cpp.llama_set_n_threads(self._handle, write, read)
+
+        threads = tuned(file, about, usable_cores(), trial_of(self.speed, use))
+        use(threads.write, threads.read)
+
     def speed(self, read: int, write: int) -> tuple[float, float]:
         """Tokens per second reading so many in one go and writing so many one by one, behind an empty trunk."""
         token = llama_cpp.llama_vocab_eos(self.weights.vocab)
@@ -259,7 +269,7 @@ def _build() -> list[str]:
     return [llama_cpp.__version__, system.decode(errors="replace"), *sizes]
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """The cores this process may run on; all of them where the system does not say."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
