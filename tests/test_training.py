@@ -259,6 +259,14 @@ def test_the_roles_go_on_from_the_global_adapter(tiny: Path, vocabulary: Vocabul
     assert any(not torch.equal(planner[key], caller[key]) for key in planner)
 
 
+def test_one_adapter_may_learn_all_roles(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    run = begun(tmp_path, vocabulary)
+    assert train(run, tiny, runs.plan(run, runs.MULTITASK, TEAM)).finished
+    # What opens the turns of all three is how every turn opens.
+    assert vocabulary.text(run.invocation(TEAM)) == "<|im_start|>"
+    assert [file.name for file in export(run, tiny, tmp_path / "out")] == ["multitask.gguf"]
+
+
 def test_a_role_trained_alone_becomes_what_it_becomes_beside_the_others(
     tiny: Path, vocabulary: Vocabulary, tmp_path: Path
 ) -> None:

@@ -29,7 +29,7 @@ def main(run_folder: Path, gguf: Path, adapters: Path, role: Role) -> None:
         for sample in run.samples([role])
         if checkpoint.share_of(sample.id, run.recipe.seed) < run.recipe.held_out
     ]
-    invocation = run.invocation(role)
+    invocation = run.invocation([role])
     model = backbone.with_adapters(backbone.load(gguf), run.recipe.adapter, {role.value: invocation}, 0)
     backbone.set_state(model, role.value, checkpoint.load_adapter(run.adapter(role.value)))
     weights = Weights(str(gguf), 0)

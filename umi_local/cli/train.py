@@ -95,6 +95,27 @@ def role(
     _stage(begun, wanted, max_minutes, backbone, device)
 
 
+@app.command(short_help="The paper's baseline: one adapter that plays all three roles.")
+def multitask(
+    run: RunFolder, max_minutes: Minutes = _FOREVER, backbone: BackboneFile = None, device: Device = "cpu"
+) -> None:
+    """\b
+    Examples:
+      umi-local train multitask --run RUN --max-minutes 60
+
+    Train one adapter on the turns of planner, caller and summarizer alike, each known by its prompt alone. To be
+    compared with the roles' own adapters; it is no step towards them.
+    """
+    from umi_local.training.extra import need_the_extra
+
+    need_the_extra()
+    from umi_local.messages import TEAM
+    from umi_local.training.runs import MULTITASK, Run, plan
+
+    begun = Run.of(run)
+    _stage(begun, plan(begun, MULTITASK, TEAM), max_minutes, backbone, device)
+
+
 @app.command(name="all", short_help="Data, both stages and the export in one go.")
 def everything(
     run: RunFolder,

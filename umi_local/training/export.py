@@ -7,10 +7,10 @@ from pathlib import Path
 
 from umi_local.convert.adapter import Backbone, write_adapter
 from umi_local.errors import UsageError
-from umi_local.messages import Role
+from umi_local.messages import TEAM, Role
 from umi_local.training.backbone import State
 from umi_local.training.checkpoint import last, load_adapter
-from umi_local.training.runs import Run
+from umi_local.training.runs import MULTITASK, Run
 
 LICENCE = "Apache-2.0"
 
@@ -23,7 +23,8 @@ def export(run: Run, backbone: Path, out: Path, unfinished: bool = False) -> lis
     Raises:
         UsageError: there is none.
     """
-    found = {role.value: state for role in Role if (state := _state(run, role.value, unfinished))}
+    plays = {role.value: (role,) for role in Role} | {MULTITASK: TEAM}
+    found = {name: state for name in plays if (state := _state(run, name, unfinished))}
     if not found:
         raise UsageError(f"No adapter in {run.folder} is finished.", "Train a stage to its end, or add --unfinished.")
     out.mkdir(parents=True, exist_ok=True)
@@ -32,7 +33,7 @@ def export(run: Run, backbone: Path, out: Path, unfinished: bool = False) -> lis
     for name, state in found.items():
         tensors = {key: tensor.numpy() for key, tensor in state.items()}
         path = out / f"{name}.gguf"
-        write_adapter(path, tensors, run.recipe.adapter.alpha, facts, run.invocation(Role(name)), f"umi-local {name}")
+        write_adapter(path, tensors, run.recipe.adapter.alpha, facts, run.invocation(plays[name]), f"umi-local {name}")
         written.append(path)
     (out / "files.toml").write_text("\n".join(_entry(path) for path in written), encoding="utf-8")
     return written

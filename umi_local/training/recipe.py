@@ -74,7 +74,7 @@ class Recipe(_Data):
     parts: Mapping[str, Part]
 
     def stage(self, name: str) -> Stage:
-        """How the stage `global`, or the one of a role, learns; a role without an entry learns as `role` says."""
+        """How a stage learns: `global`, `multitask` or the one of a role; without an entry it is as `role` says."""
         known = name if name in self.stages else "role"
         if known not in self.stages:
             raise ConfigError(f"The recipe has no stage {name!r}.", f"Add [stages.{name}] to it.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from umi_local.training.samples import Sample
 from umi_local.training.stage import Outcome, Plan, Progress, StageRun
 
 GLOBAL = "global"
+MULTITASK = "multitask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,17 @@ class Run:
             raise UsageError(f"No sample in {self.folder} has a turn of {', '.join(roles)}.", "Look into data.json.")
         return found
 
-    def invocation(self, role: Role) -> tuple[int, ...]:
-        """The tokens that open a role's turn, and so switch its adapter on."""
+    def invocation(self, roles: Sequence[Role]) -> tuple[int, ...]:
+        """The tokens that open these roles' turns, as far as they are the same, and so switch their adapter on."""
+        openings: dict[Role, tuple[int, ...]] = {}
         for sample in dataset.read(self.folder):
             for turn in sample.turns:
-                if turn.role is role:
-                    return turn.tokens[: turn.given]
-        raise UsageError(f"No sample in {self.folder} has a turn of the {role}.", "Look into data.json.")
+                openings.setdefault(turn.role, turn.tokens[: turn.given])
+            if openings.keys() >= set(roles):
+                columns = zip(*(openings[role] for role in roles), strict=False)
+                return tuple(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
+        missing = ", ".join(role for role in roles if role not in openings)
+        raise UsageError(f"No sample in {self.folder} has a turn of the {missing}.", "Look into data.json.")
 
 
 def begin(folder: Path, recipe: str) -> Run:
@@ -85,10 +91,15 @@ def begin(folder: Path, recipe: str) -> Run:
 
 
 def plan(run: Run, stage: str, roles: Sequence[Role], scratch: bool = False) -> Plan:
-    """What a stage trains: `global` the single model, else the roles, from the global adapter unless from scratch."""
+    """What a stage trains: the single model, one model that plays all roles, or else an adapter for each role.
+
+    The roles go on from the global adapter unless `scratch`.
+    """
     samples = dataset.digest(run.folder)
     if stage == GLOBAL:
         return Plan(stage, {Role.SINGLE.value: (Role.SINGLE,)}, run.recipe.stage(GLOBAL), {}, samples)
+    if stage == MULTITASK:
+        return Plan(stage, {MULTITASK: TEAM}, run.recipe.stage(MULTITASK), {}, samples)
     learn = run.recipe.stage(roles[0].value)
     start: Mapping[str, backbone.State] = {}
     if not scratch:
@@ -101,7 +112,7 @@ def train(
     run: Run, wanted: Plan, model: Any, time_is_up: Callable[[], bool], tell: Callable[[Progress], None]
 ) -> Outcome:
     """Train a stage to its end or until the time is up, and put its finished adapters where they belong."""
-    invocations = {name: run.invocation(roles[0]) for name, roles in wanted.adapters.items()}
+    invocations = {name: run.invocation(roles) for name, roles in wanted.adapters.items()}
     adapted = backbone.with_adapters(model, run.recipe.adapter, invocations, run.recipe.seed)
     stage = StageRun(adapted, run.recipe, wanted, run.samples(wanted.roles), run.stage(wanted.name))
     outcome = stage.train(time_is_up, tell)
