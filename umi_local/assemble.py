@@ -47,7 +47,8 @@ def llama_backend(wanted: Setup) -> LlamaCppBackend:
     specs, pinned = wanted.specs()
     limit = wanted.settings.snapshot_megabytes * 1_000_000
     snapshots = Snapshots(snapshots_dir(), limit) if limit else None
-    return LlamaCppBackend(specs, pinned, snapshots, tuning=threads_file())
+    memory = wanted.settings.memory_megabytes * 1_000_000
+    return LlamaCppBackend(specs, pinned, snapshots, tuning=threads_file(), memory=memory)
 
 
 def tell_of_servers(wanted: Setup, emit: Emit) -> None:

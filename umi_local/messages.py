@@ -140,11 +140,15 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a turn wrote. `finished` is false when `max_tokens` cut it or it was cancelled."""
+    """What a turn wrote. `finished` is false when `max_tokens` cut it or it was cancelled.
+
+    `notes` are sentences for the user, such as that a model could not be loaded as asked for.
+    """
 
     text: str
     finished: bool
     usage: Usage = Usage()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,8 @@ class Turns:
             lambda text: self.emit(TextWritten(role, text)),
         )
         self.emit(TurnEnded(role, step, completion.text, completion.usage))
+        for note in completion.notes:
+            self.emit(Warned(note))
         if not completion.finished and completion.usage.sampled + completion.usage.forced >= max_tokens:
             self.emit(Warned(f"The {role}'s text was cut at its limit of {max_tokens} tokens."))
         return completion

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,8 +23,9 @@ class Settings(BaseModel):
     """All settings with their defaults.
 
     `context` is in tokens and 0 means the pack's; `threads` 0 means as many as are measured to be fastest; `gpu_layers`
-    is how many layers are offloaded; `temperature` 0 always takes the likeliest token; `snapshot_megabytes` bounds what
-    is kept of prompts' beginnings between processes, and 0 keeps nothing.
+    is how many layers are offloaded, `auto` as many as fit; `memory_megabytes` bounds models and caches together, 0 is
+    four fifths of the machine's memory; `temperature` 0 always takes the likeliest token; `snapshot_megabytes` bounds
+    what is kept of prompts' beginnings between processes, and 0 keeps nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,7 +39,8 @@ class Settings(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     context: Annotated[int, Field(ge=0)] = 0
     threads: Annotated[int, Field(ge=0, le=512)] = 0
-    gpu_layers: int = 0
+    gpu_layers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    memory_megabytes: Annotated[int, Field(ge=0)] = 0
     snapshot_megabytes: Annotated[int, Field(ge=0)] = 512
 
 

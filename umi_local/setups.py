@@ -87,7 +87,8 @@ class Setup:
         if model is None:
             raise UsageError(f"No model is named for the {role}.", f"Add --model {role}=FILE, or use a pack.")
         context = self.settings.context or (self.pack.context if self.pack else 0)
-        threads, layers = self.settings.threads, self.settings.gpu_layers
+        threads, wanted = self.settings.threads, self.settings.gpu_layers
+        layers = None if wanted == "auto" else wanted
         return ModelSpec(str(model), str(adapter) if adapter else None, context, threads, layers)
 
 

@@ -49,6 +49,7 @@ def ask(
     deny: choices.Deny = None,
     max_steps: choices.MaxSteps = None,
     seed: choices.Seed = None,
+    gpu_layers: choices.GpuLayers = "",
     continue_: Annotated[bool, typer.Option("-c", "--continue", help="Go on with the session used last.")] = False,
     session: Annotated[str, typer.Option("--session", metavar="ID", help="Go on with this session.")] = "",
 ) -> None:
@@ -72,7 +73,7 @@ def ask(
     if json_output and stream_json:
         raise UsageError("--json and --stream-json exclude each other.", "Give one of them.")
     question = whole_query(query)
-    wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed)
+    wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
     chosen = chosen_tools(choices.tool_names(tools))
     check_tool_names([*(allow or ()), *(deny or ())])
     approval = Approval(frozenset(allow or ()), frozenset(deny or ()), ask_on_terminal if interactive() else None)

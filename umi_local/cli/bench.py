@@ -24,6 +24,7 @@ def bench(
     pack: choices.Pack = "",
     model: choices.Models = None,
     adapter: choices.Adapters = None,
+    gpu_layers: choices.GpuLayers = "",
 ) -> None:
     """\b
     Examples:
@@ -38,7 +39,7 @@ def bench(
     from umi_local.cli.plain import as_json
     from umi_local.errors import UsageError
 
-    wanted = choices.resolve(pack, model, adapter, mode="multi")
+    wanted = choices.resolve(pack, model, adapter, mode="multi", gpu_layers=gpu_layers)
     if wanted.served_roles:
         raise UsageError("bench measures models on this machine.", "Leave out --model with a server's address.")
     choices.pull_missing(wanted)

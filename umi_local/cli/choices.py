@@ -34,6 +34,9 @@ Allow = Annotated[
 Deny = Annotated[list[str] | None, typer.Option("--deny", metavar="TOOL", help="Never run this tool. Repeatable.")]
 MaxSteps = Annotated[int | None, typer.Option("--max-steps", metavar="N", help="Calls before it must answer.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of the sampling.")]
+GpuLayers = Annotated[
+    str, typer.Option("--gpu-layers", metavar="N|auto", help="Layers on the GPU; auto: as many as fit, 0: none.")
+]
 Workspace = Annotated[Path, typer.Option("--workspace", metavar="DIR", help="The only folder for file tools.")]
 
 

@@ -70,8 +70,9 @@ def suite_command(name: str, entry: Entry) -> Callable[..., None]:
         mode: choices.ModeName = "",
         max_steps: choices.MaxSteps = None,
         seed: choices.Seed = None,
+        gpu_layers: choices.GpuLayers = "",
     ) -> None:
-        wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed)
+        wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
         options = {"split": split, "file": str(file or ""), "gold_plan": "yes" if gold_plan else ""}
         output = _Output(report, html, predictions, compare or [], json_output)
         measure_suite(name, data, options, wanted, limit, fresh, jobs, output)

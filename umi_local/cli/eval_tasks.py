@@ -34,6 +34,7 @@ def tasks(
     allow: choices.Allow = None,
     max_steps: choices.MaxSteps = None,
     seed: choices.Seed = None,
+    gpu_layers: choices.GpuLayers = "",
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the steps of each task on stderr.")] = False,
 ) -> None:
     """\b
@@ -51,7 +52,7 @@ def tasks(
     from umi_local.evaluation.tasks import report as as_report
 
     todo = read_tasks(file)
-    wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed)
+    wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
     choices.pull_missing(wanted)
     scores: list[Score] = []
     with runner(wanted, workspace, choices.tool_names(tools), allow or [], verbose) as run:

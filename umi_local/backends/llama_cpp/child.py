@@ -18,136 +18,19 @@ import os
 import queue
 import sys
 import threading
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
 
-from umi_local.backends.llama_cpp.context import CancelFlag, Cancelled, Context, shared_prefix
+from umi_local.backends.llama_cpp.engine import Engine
 from umi_local.backends.llama_cpp.snapshots import Snapshots
-from umi_local.backends.llama_cpp.spec import DEFAULT_CONTEXT, Features, ModelSpec
-from umi_local.backends.llama_cpp.weights import Weights
-from umi_local.backends.llama_cpp.writer import Written, write
-from umi_local.errors import ContextFull, UmiError
-from umi_local.messages import Completion, Constraint, Role, Sampling, Segment, Usage
+from umi_local.backends.llama_cpp.spec import Features, ModelSpec
+from umi_local.errors import UmiError
+from umi_local.messages import Constraint, Role, Sampling, Segment
 
 _WARNING = 3  # ggml's log level
-_LIMIT_READ, _LIMIT_WRITE = 512, 64  # tokens, as llama-bench's defaults
-
-
-class Engine:
-    """The loaded models and their caches; one of each file, however many roles play on it."""
-
-    def __init__(
-        self, specs: dict[Role, ModelSpec], snapshots: Snapshots | None, features: Features, tuning: Path | None
-    ) -> None:
-        self.cancel = CancelFlag()
-        self._snapshots = snapshots if features.sharing else None
-        self._features = features
-        self._tuning = tuning
-        self._specs = specs
-        self._weights: dict[str, Weights] = {}
-        self._contexts: dict[tuple[str, str | None], Context] = {}
-
-    def describe(self, role: Role) -> dict[str, Any]:
-        return asdict(self._weights_of(role).info(self._context_tokens(role)))
-
-    def count(self, role: Role, text: str) -> int:
-        return self._weights_of(role).count(text)
-
-    def complete(
-        self,
-        role: Role,
-        trunk: list[Segment],
-        suffix: list[Segment],
-        constraint: Constraint | None,
-        sampling: Sampling,
-        on_text: Any,
-        constant: int = 0,
-        recorded: str | None = None,
-    ) -> Completion:
-        """Write a turn. The first `constant` segments of the trunk are worth keeping between processes."""
-        before_load = time.monotonic()
-        context, adapter = self._context_of(role)
-        started = time.monotonic()
-        trunk_ids, suffix_ids = self._tokens(role, trunk, suffix)
-        if len(trunk_ids) + len(suffix_ids) + sampling.max_tokens > context.tokens:
-            raise ContextFull(
-                f"The conversation needs {len(trunk_ids) + len(suffix_ids) + sampling.max_tokens} tokens and the"
-                f" context has {context.tokens}.",
-                "Start a new session or ask in smaller parts.",
-            )
-        activated = adapter is not None and adapter.activated
-        beginning = shared_prefix(trunk_ids, self._weights_of(role).tokenize(trunk[:constant]) if constant else [])
-        if not self._features.sharing:
-            context.forget()
-        try:
-            reused = context.advance_trunk(trunk_ids, None if activated else adapter, beginning)
-            context.fork(adapter)
-            written = write(context, suffix_ids, constraint, sampling, self.cancel, on_text, self._features, recorded)
-        except Cancelled:
-            reused, written = 0, Written()
-        finally:
-            context.drop_fork()
-        usage = Usage(
-            trunk=len(trunk_ids),
-            evaluated=len(trunk_ids) - reused + written.evaluated,
-            reused=reused,
-            sampled=written.sampled,
-            forced=written.forced,
-            drafted=written.drafted,
-            accepted=written.accepted,
-            seconds=time.monotonic() - started,
-            load_seconds=started - before_load,
-        )
-        return Completion(written.text, written.finished, usage)
-
-    def limits(self, role: Role) -> dict[str, float]:
-        """What the machine does with no agent around it: a batch read, and single tokens written."""
-        context, _ = self._context_of(role)
-        context.forget()
-        read, write = context.speed(read=_LIMIT_READ, write=_LIMIT_WRITE)
-        return {"read": read, "write": write, "cache_bytes": context.cache_bytes}
-
-    def _tokens(self, role: Role, trunk: list[Segment], suffix: list[Segment]) -> tuple[list[int], list[int]]:
-        weights = self._weights_of(role)
-        trunk_ids = weights.tokenize(trunk)
-        start = len(weights.tokenize([]))  # a beginning-of-text token belongs to the trunk alone
-        return trunk_ids, weights.tokenize(suffix)[start:]
-
-    def _weights_of(self, role: Role) -> Weights:
-        spec = self._specs[role]
-        if spec.model not in self._weights:
-            self._weights[spec.model] = Weights(spec.model, spec.gpu_layers)
-        return self._weights[spec.model]
-
-    def _context_of(self, role: Role) -> tuple[Context, Any]:
-        spec, weights = self._specs[role], self._weights_of(role)
-        adapter = weights.adapter(spec.adapter)
-        key = (spec.model, None if adapter is None or adapter.activated else adapter.path)
-        if key not in self._contexts:
-            identity = {
-                "model": spec.identity or _file_identity(spec.model),
-                "adapter": _file_identity(key[1]) if key[1] else None,
-                "gpu_layers": spec.gpu_layers,
-            }
-            self._contexts[key] = Context(
-                weights,
-                self._context_tokens(role),
-                spec.threads,
-                self.cancel,
-                self._snapshots,
-                identity,
-            )
-            if self._tuning and not spec.threads:
-                self._contexts[key].tune(self._tuning, identity)
-        return self._contexts[key], adapter
-
-    def _context_tokens(self, role: Role) -> int:
-        trained: int = llama_cpp.llama_model_n_ctx_train(self._weights_of(role).handle)
-        return min(self._specs[role].context_tokens or DEFAULT_CONTEXT, trained)
 
 
 class Loop:
@@ -159,7 +42,7 @@ class Loop:
         kept = Snapshots(Path(told["snapshots"]["folder"]), told["snapshots"]["limit"]) if told["snapshots"] else None
         specs = {Role(role): ModelSpec(**spec) for role, spec in told["specs"].items()}
         tuning = Path(told["tuning"]) if told["tuning"] else None
-        self._engine = Engine(specs, kept, Features(**told["features"]), tuning)
+        self._engine = Engine(specs, kept, Features(**told["features"]), tuning, told["memory"])
         self._queue: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def run(self) -> None:
@@ -211,12 +94,6 @@ class Loop:
                 return asdict(completion)
             case op:
                 raise UmiError(f"The model's process does not know the request {op!r}.")
-
-
-def _file_identity(path: str) -> list[object]:
-    """What tells a file's content from another's without reading it all."""
-    status = Path(path).stat()
-    return [str(Path(path).absolute()), status.st_size, status.st_mtime_ns]
 
 
 def _segments(pairs: list[list[Any]]) -> list[Segment]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from umi_local import errors
+from umi_local.backends.llama_cpp.memory import available_memory
 from umi_local.backends.llama_cpp.snapshots import Snapshots
 from umi_local.backends.llama_cpp.spec import ALL_FEATURES, Features, ModelSpec
 from umi_local.convert.vet import vet_gguf
@@ -37,6 +38,7 @@ class LlamaCppBackend:
         snapshots: where the trunks' constant beginnings outlive the process; None to read them anew each time.
         features: what makes writing cheap.
         tuning: the file of thread counts that were measured; None to use a thread per core.
+        memory: bytes that all models and caches may take together; 0 for four fifths of the machine's.
 
     Raises:
         ModelMissing, ModelCorrupt, OutOfMemory: from the first call that needs a file.
@@ -50,10 +52,12 @@ class LlamaCppBackend:
         snapshots: Snapshots | None = None,
         features: Features = ALL_FEATURES,
         tuning: Path | None = None,
+        memory: int = 0,
     ) -> None:
         self._specs = dict(specs)
         self._features = features
         self._tuning = tuning
+        self._memory = memory
         self._snapshots = snapshots
         self._pinned = pinned
         self._child: subprocess.Popen[str] | None = None
@@ -81,8 +85,8 @@ class LlamaCppBackend:
         """As the protocol says. With `recorded` the turn is that text, whatever the model would have written."""
         asked = {"grammar": constraint.grammar if constraint else None, "recorded": recorded}
         reply = self._ask("complete", role, on_token, **asked, sampling=asdict(sampling), **_prompt(prompt))
-        usage = Usage(**reply.pop("usage"))
-        return Completion(usage=usage, **reply)
+        usage, notes = Usage(**reply.pop("usage")), tuple(reply.pop("notes"))
+        return Completion(usage=usage, notes=notes, **reply)
 
     def limits(self, role: Role) -> dict[str, Any]:
         """Tokens per second `read` and `write` with nothing around them, and `cache_bytes` of the role's cache."""
@@ -166,8 +170,8 @@ class LlamaCppBackend:
         specs = {role.value: asdict(spec) for role, spec in self._specs.items()}
         kept = self._snapshots and {"folder": str(self._snapshots.folder), "limit": self._snapshots.limit}
         tuning = str(self._tuning) if self._tuning else None
-        told = {"specs": specs, "snapshots": kept, "features": asdict(self._features), "tuning": tuning}
-        self._send(self._child, told)
+        told = {"specs": specs, "snapshots": kept, "features": asdict(self._features)}
+        self._send(self._child, {**told, "tuning": tuning, "memory": self._memory})
         return self._child
 
     def _check(self, path: str) -> None:
@@ -175,7 +179,7 @@ class LlamaCppBackend:
             raise ModelMissing(f"There is no model file {path}.", "Check the path, or run: umi-local models list")
         if path not in self._pinned:
             vet_gguf(Path(path))
-        needed, free = Path(path).stat().st_size, _available_memory()
+        needed, free = Path(path).stat().st_size, available_memory()
         if free and needed > free:
             raise OutOfMemory(
                 f"{path} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free.",
@@ -209,13 +213,3 @@ def _pairs(segments: tuple[Segment, ...]) -> list[tuple[str, bool]]:
 def _as_error(told: dict[str, str]) -> UmiError:
     kind: type[UmiError] = getattr(errors, told["kind"], ModelFailed)
     return kind(told["problem"], told["remedy"])
-
-
-def _available_memory() -> int:
-    """Bytes that can be had without swapping; 0 where the system does not say."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        return 0
-    fields = dict(line.split(":", 1) for line in text.splitlines())
-    return int(fields.get("MemAvailable", "0").split()[0]) * 1024

@@ -156,6 +156,11 @@ class Context:
         if written:
             self._snapshots.save(key_of(self._identity, self.held), bytes(memoryview(buffer)[:written]))
 
+    def close(self) -> None:
+        """Give the cache's memory back."""
+        llama_cpp.llama_batch_free(self._batch)
+        llama_cpp.llama_free(self._handle)
+
     def forget(self) -> None:
         """Empty the trunk."""
         llama_cpp.llama_memory_seq_rm(self._memory, TRUNK, -1, -1)

@@ -10,7 +10,8 @@ class ModelSpec:
     """One role's files and the machine's share of them.
 
     `context_tokens` 0 takes the model's own training length, bounded by `DEFAULT_CONTEXT`. `threads` 0 takes
-    one per core that this process may use. `gpu_layers` is how many layers to offload; -1 means all. `identity` tells
+    one per core that this process may use. `gpu_layers` is how many layers to offload, None as many
+    as fit into the GPU's free memory. `identity` tells
     the model's content from any other's, as its hash does; without one its path, size and time must serve.
     """
 
@@ -18,7 +19,7 @@ class ModelSpec:
     adapter: str | None = None
     context_tokens: int = 0
     threads: int = 0
-    gpu_layers: int = 0
+    gpu_layers: int | None = 0
     identity: str = ""
 
 

@@ -43,11 +43,12 @@ class Weights:
     def __init__(self, path: str, gpu_layers: int, vocabulary_only: bool = False) -> None:
         params = llama_cpp.llama_model_default_params()
         params.vocab_only = vocabulary_only
-        params.n_gpu_layers = gpu_layers if gpu_layers >= 0 else 1_000_000
+        params.n_gpu_layers = gpu_layers
         handle = llama_cpp.llama_model_load_from_file(path.encode(), params)
         if not handle:
             raise ModelCorrupt(f"llama.cpp could not load {path}.", "Is it a complete GGUF of a known architecture?")
         self.path = path
+        self.gpu_layers = gpu_layers
         self.handle = handle
         self.vocab = llama_cpp.llama_model_get_vocab(handle)
         self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
@@ -57,6 +58,11 @@ class Weights:
             return
         if llama_cpp.llama_model_has_encoder(handle) or not llama_cpp.llama_model_has_decoder(handle):
             raise ModelCorrupt(f"{path} is not a text generation model.", "Use a decoder-only GGUF.")
+
+    def close(self) -> None:
+        """Give the memory back. Contexts on it must be closed before; adapters go with it."""
+        self._adapters.clear()
+        llama_cpp.llama_model_free(self.handle)
 
     def adapter(self, path: str | None) -> Adapter | None:
         if path is None:

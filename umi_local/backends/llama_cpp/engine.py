@@ -1,0 +1,219 @@
+"""The loaded models, their adapters and caches, and the turns that are written on them. Runs in the child only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+
+from umi_local.backends.llama_cpp.context import CancelFlag, Cancelled, Context, shared_prefix
+from umi_local.backends.llama_cpp.devices import Device, Size, devices, layers_that_fit
+from umi_local.backends.llama_cpp.memory import total_memory
+from umi_local.backends.llama_cpp.snapshots import Snapshots
+from umi_local.backends.llama_cpp.spec import ALL_FEATURES, DEFAULT_CONTEXT, Features, ModelSpec
+from umi_local.backends.llama_cpp.weights import Adapter, Weights
+from umi_local.backends.llama_cpp.writer import Written, write
+from umi_local.convert.vet import GgufHeader, vet_gguf
+from umi_local.errors import ContextFull, ModelCorrupt
+from umi_local.messages import Completion, Constraint, Role, Sampling, Segment, Usage
+
+_LIMIT_READ, _LIMIT_WRITE = 512, 64  # tokens, as llama-bench's defaults
+
+
+class Engine:
+    """The loaded models and their caches; one of each file, however many roles play on it.
+
+    Args:
+        specs: the files of each role.
+        snapshots: where the beginnings of trunks are kept between processes.
+        features: what makes writing cheap.
+        tuning: where measured thread counts are kept.
+        memory: bytes that models and caches may take together; 0 for four fifths of the machine's.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[Role, ModelSpec],
+        snapshots: Snapshots | None = None,
+        features: Features = ALL_FEATURES,
+        tuning: Path | None = None,
+        memory: int = 0,
+    ) -> None:
+        self.cancel = CancelFlag()
+        self._snapshots = snapshots if features.sharing else None
+        self._features = features
+        self._tuning = tuning
+        self._specs = specs
+        self._weights: dict[str, Weights] = {}
+        self._contexts: dict[tuple[str, str | None], Context] = {}
+        self._memory = memory or int(0.8 * total_memory())
+        self._notes: list[str] = []
+
+    def describe(self, role: Role) -> dict[str, Any]:
+        return asdict(self._weights_of(role).info(self._context_tokens(role)))
+
+    def count(self, role: Role, text: str) -> int:
+        return self._weights_of(role).count(text)
+
+    def complete(
+        self,
+        role: Role,
+        trunk: list[Segment],
+        suffix: list[Segment],
+        constraint: Constraint | None,
+        sampling: Sampling,
+        on_text: Any,
+        constant: int = 0,
+        recorded: str | None = None,
+    ) -> Completion:
+        """Write a turn, which is `recorded` if that is given.
+
+        The first `constant` segments of the trunk are worth keeping between processes.
+        """
+        before_load = time.monotonic()
+        context, adapter = self._context_of(role)
+        started = time.monotonic()
+        trunk_ids, suffix_ids = self._tokens(role, trunk, suffix)
+        if len(trunk_ids) + len(suffix_ids) + sampling.max_tokens > context.tokens:
+            raise ContextFull(
+                f"The conversation needs {len(trunk_ids) + len(suffix_ids) + sampling.max_tokens} tokens and the"
+                f" context has {context.tokens}.",
+                "Start a new session or ask in smaller parts.",
+            )
+        activated = adapter is not None and adapter.activated
+        beginning = shared_prefix(trunk_ids, self._weights_of(role).tokenize(trunk[:constant]) if constant else [])
+        if not self._features.sharing:
+            context.forget()
+        try:
+            reused = context.advance_trunk(trunk_ids, None if activated else adapter, beginning)
+            context.fork(adapter)
+            written = write(context, suffix_ids, constraint, sampling, self.cancel, on_text, self._features, recorded)
+        except Cancelled:
+            reused, written = 0, Written()
+        finally:
+            context.drop_fork()
+        usage = Usage(
+            trunk=len(trunk_ids),
+            evaluated=len(trunk_ids) - reused + written.evaluated,
+            reused=reused,
+            sampled=written.sampled,
+            forced=written.forced,
+            drafted=written.drafted,
+            accepted=written.accepted,
+            seconds=time.monotonic() - started,
+            load_seconds=started - before_load,
+        )
+        notes, self._notes = tuple(self._notes), []
+        return Completion(written.text, written.finished, usage, notes)
+
+    def limits(self, role: Role) -> dict[str, float]:
+        """What the machine does with no agent around it: a batch read, and single tokens written."""
+        context, _ = self._context_of(role)
+        context.forget()
+        read, write = context.speed(read=_LIMIT_READ, write=_LIMIT_WRITE)
+        return {"read": read, "write": write, "cache_bytes": context.cache_bytes}
+
+    def _tokens(self, role: Role, trunk: list[Segment], suffix: list[Segment]) -> tuple[list[int], list[int]]:
+        weights = self._weights_of(role)
+        trunk_ids = weights.tokenize(trunk)
+        start = len(weights.tokenize([]))  # a beginning-of-text token belongs to the trunk alone
+        return trunk_ids, weights.tokenize(suffix)[start:]
+
+    def _weights_of(self, role: Role) -> Weights:
+        spec = self._specs[role]
+        if spec.model not in self._weights:
+            self._make_room_for(Path(spec.model))
+            self._weights[spec.model] = self._load(spec)
+        return self._weights[spec.model]
+
+    def _load(self, spec: ModelSpec) -> Weights:
+        """The model, with as many layers on a GPU as are asked for and fit: a step down after every failure."""
+        layers, notes = gpu_layers_of(spec, devices())
+        self._notes += notes
+        while True:
+            try:
+                return Weights(spec.model, layers)
+            except ModelCorrupt:
+                if not layers:
+                    raise
+                self._notes.append(f"{layers} layers do not fit into the GPU's memory; trying {layers // 2}.")
+                layers //= 2
+
+    def _make_room_for(self, model: Path) -> None:
+        """Unload the other models if they and this one are too large together."""
+        held = sum(Path(path).stat().st_size for path in self._weights)
+        caches = sum(context.cache_bytes for context in self._contexts.values())
+        if not self._weights or held + caches + model.stat().st_size <= self._memory:
+            return
+        note = "The roles' models do not fit into memory together, so they are loaded in turn, which takes longer."
+        if note not in self._notes:
+            self._notes.append(note)
+        for context in self._contexts.values():
+            context.close()
+        for weights in self._weights.values():
+            weights.close()
+        self._contexts.clear()
+        self._weights.clear()
+
+    def _context_of(self, role: Role) -> tuple[Context, Adapter | None]:
+        spec, weights = self._specs[role], self._weights_of(role)
+        adapter = weights.adapter(spec.adapter)
+        key = (spec.model, None if adapter is None or adapter.activated else adapter.path)
+        if key not in self._contexts:
+            self._contexts[key] = self._new_context(role, weights, key[1])
+        return self._contexts[key], adapter
+
+    def _new_context(self, role: Role, weights: Weights, adapter: str | None) -> Context:
+        spec, tokens = self._specs[role], self._context_tokens(role)
+        if spec.context_tokens > tokens:
+            told = f"{Path(spec.model).name} was trained for {tokens:,} tokens, so its context holds no more."
+            self._notes.append(told)
+        identity = {
+            "model": spec.identity or _file_identity(spec.model),
+            "adapter": _file_identity(adapter) if adapter else None,
+            "gpu_layers": weights.gpu_layers,
+        }
+        context = Context(weights, tokens, spec.threads, self.cancel, self._snapshots, identity)
+        if self._tuning and not spec.threads:
+            context.tune(self._tuning, identity)
+        return context
+
+    def _context_tokens(self, role: Role) -> int:
+        trained: int = llama_cpp.llama_model_n_ctx_train(self._weights_of(role).handle)
+        return min(self._specs[role].context_tokens or DEFAULT_CONTEXT, trained)
+
+
+def gpu_layers_of(spec: ModelSpec, found: Sequence[Device]) -> tuple[int, list[str]]:
+    """How many layers to offload, and what the user should know of it."""
+    if not any(device.is_gpu for device in found):
+        told = "The installed llama.cpp finds no GPU, so no layers are offloaded."
+        return 0, [told] if spec.gpu_layers else []
+    size = size_of(vet_gguf(Path(spec.model)), spec.context_tokens or DEFAULT_CONTEXT)
+    if spec.gpu_layers is None:
+        return layers_that_fit(size, found), []
+    if spec.gpu_layers > size.layers:
+        return size.layers, [f"{Path(spec.model).name} has {size.layers} layers; all of them are offloaded."]
+    return spec.gpu_layers, []
+
+
+def size_of(header: GgufHeader, context_tokens: int) -> Size:
+    """What a model of this header takes, with a cache of so many tokens in 16 bits."""
+
+    def number(key: str, default: int) -> int:
+        value = header.metadata.get(f"{header.architecture}.{key}", default)
+        return value if isinstance(value, int) and value > 0 else default
+
+    heads = number("attention.head_count", 1)
+    width = number("attention.key_length", number("embedding_length", 0) // heads)
+    keys = number("attention.head_count_kv", heads) * width
+    return Size(number("block_count", 1) + 1, header.tensor_bytes, 2 * 2 * keys * context_tokens)
+
+
+def _file_identity(path: str) -> list[object]:
+    """What tells a file's content from another's without reading it all."""
+    status = Path(path).stat()
+    return [str(Path(path).absolute()), status.st_size, status.st_mtime_ns]
