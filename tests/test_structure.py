@@ -28,7 +28,7 @@ RANKS = [
     "training",
     "evaluation",
     "setups",
-    "assemble",
+    "assemble doctor",
     "bench",
     "cli tui",
     "__main__",

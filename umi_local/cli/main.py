@@ -15,6 +15,7 @@ from umi_local.cli import eval as eval_command
 from umi_local.cli import models, sessions, tools, train
 from umi_local.cli.ask import ask
 from umi_local.cli.bench import bench
+from umi_local.cli.doctor import doctor
 from umi_local.cli.plain import printable
 from umi_local.errors import UmiError
 
@@ -31,6 +32,7 @@ app.add_typer(sessions.app, name="sessions", short_help="List, show, export and 
 app.add_typer(train.app, name="train", short_help="Train the roles' adapters.")
 app.add_typer(eval_command.app, name="eval", short_help="Score a pack on tasks.")
 app.command(short_help="Measure the agent against this machine's limits.")(bench)
+app.command(short_help="Show what there is to know when something does not work.")(doctor)
 
 
 def _print_version(wanted: bool) -> None:

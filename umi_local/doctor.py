@@ -1,0 +1,114 @@
+"""What there is to know of an installation when something does not work. Holds nothing secret."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from umi_local.errors import UmiError
+from umi_local.manifest import PackFile
+from umi_local.packs import DEFAULT_PACK, load_pack, pack_names
+from umi_local.paths import config_dir, data_dir
+from umi_local.pull import bytes_to_fetch, is_recorded, missing, path_of
+from umi_local.settings import Settings, load_settings
+
+_PACKAGES = ("umi-local", "llama-cpp-python", "llguidance", "textual", "torch", "openai")
+_COMPILERS = ("cc", "c++", "cmake")
+
+
+def examination() -> dict[str, Any]:
+    """The facts as JSON, by subject. What cannot be found out says why instead."""
+    return {
+        "schema_version": 1,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "machine": _machine(),
+        "llama_cpp": _attempt(_llama_cpp),
+        "folders": _attempt(_folders),
+        "settings": _attempt(_settings),
+        "packs": _attempt(_packs),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _machine() -> dict[str, Any]:
+    from umi_local.backends.llama_cpp.memory import available_memory, total_memory
+
+    total = total_memory()
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "memory_bytes": None if total == sys.maxsize else total,
+        "available_bytes": available_memory() or None,
+        "compilers": {name: bool(shutil.which(name)) for name in _COMPILERS},
+    }
+
+
+def _llama_cpp() -> dict[str, Any]:
+    from umi_local.backends.llama_cpp.build import installed_build
+
+    build = installed_build()
+    return {
+        "version": build.version,
+        "features": list(build.features),
+        "gpu": any(device.is_gpu for device in build.devices),
+        "devices": [asdict(device) for device in build.devices],
+    }
+
+
+def _folders() -> dict[str, Any]:
+    data = data_dir()
+    return {"data": str(data), "config": str(config_dir()), "free_bytes": shutil.disk_usage(data).free}
+
+
+def _settings() -> dict[str, Any]:
+    """Each setting's value and whether it is the user's own."""
+    path = config_dir() / "config.toml"
+    chosen, default = load_settings(path).model_dump(mode="json"), Settings().model_dump(mode="json")
+    origin = str(path) if path.is_file() else None
+    return {
+        "file": origin,
+        "values": {
+            name: {"value": value, "from": "config.toml" if value != default[name] else "default"}
+            for name, value in chosen.items()
+        },
+    }
+
+
+def _packs() -> dict[str, Any]:
+    return {name: _attempt(lambda name=name: _pack(name)) for name in pack_names()}
+
+
+def _pack(name: str) -> dict[str, Any]:
+    pack = load_pack(name)
+    files = {file.filename: _state(file) for file in pack.files.values()}
+    return {"default": name == DEFAULT_PACK, "files": files}
+
+
+def _state(file: PackFile) -> str:
+    if missing(file):
+        return f"not here, {bytes_to_fetch(file) / 1e6:,.0f} MB to fetch"
+    if file.shipped or is_recorded(path_of(file), file):
+        return "here and checked"
+    return "here, but changed or not checked since"
+
+
+def _attempt(find: Any) -> Any:
+    """What `find` finds, or its error as a sentence: one broken part must not hide the others."""
+    try:
+        return find()
+    except UmiError as error:
+        return {"problem": str(error)}
+    except (ImportError, OSError) as error:
+        return {"problem": f"{type(error).__name__}: {error}"}
