@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from umi_local import __version__
 from umi_local.cli.main import run
-from umi_local.cli.plain import as_json, printable, visible
 from umi_local.events import RunEnded, RunStarted, StepEnded
 from umi_local.messages import Observation, ToolCall
+from umi_local.plain import as_json, printable, visible
 from umi_local.sessions import SessionStore, open_store
 from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
 
@@ -75,7 +75,7 @@ def test_help_goes_to_stdout_with_examples_first_and_the_commands_in_order(
     assert (result.code, result.err) == (0, "")
     assert result.out.index("Examples:") < result.out.index("Options:")
     listed = [line.split()[0] for line in result.out.partition("Commands:\n")[2].splitlines()]
-    assert listed == ["ask", "bench", "doctor", "models", "tools", "sessions", "train", "eval"]
+    assert listed == ["ask", "chat", "bench", "doctor", "models", "tools", "sessions", "train", "eval"]
 
 
 @pytest.mark.parametrize("command", ["sessions", "sessions list", "sessions show", "sessions export", "sessions rm"])

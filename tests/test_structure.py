@@ -18,7 +18,7 @@ FOLDERS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
 # A module imports from its own line and from those above it.
 RANKS = [
     "errors messages trajectory events protocols wire records",
-    "markup prompts parse constraints observations stats styles settings paths manifest",
+    "markup prompts parse constraints observations stats styles settings paths manifest plain",
     "agent roles",
     "toolbox",
     "convert",
@@ -29,6 +29,7 @@ RANKS = [
     "evaluation",
     "setups",
     "assemble doctor",
+    "conversation",
     "bench",
     "cli tui",
     "__main__",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from umi_local.cli.plain import visible
+from umi_local.plain import visible
 from umi_local.toolbox import ApprovalRequest
 
 
@@ -20,6 +21,21 @@ def ask_on_terminal(request: ApprovalRequest) -> bool:
     """Show all of a request, control characters written out, and wait for a clear yes or no."""
     sys.stderr.write(f"\n{_described(request)}\n")
     return confirmed(f"Allow this call of {visible(request.tool)}?")
+
+
+def choice(request: ApprovalRequest, choices: Mapping[str, str], default: str) -> str:
+    """Show all of a request and let one of numbered choices be typed; Enter and the end of input are `default`."""
+    sys.stderr.write(f"\n{_described(request)}\n")
+    sys.stderr.write("".join(f"  {key}  {text}\n" for key, text in choices.items()))
+    _forget_what_was_typed_before()
+    while True:
+        sys.stderr.write(f"your choice [{default}]: ")
+        sys.stderr.flush()
+        reply = sys.stdin.readline().strip()
+        if not reply:
+            return default
+        if reply in choices:
+            return reply
 
 
 def confirmed(question: str) -> bool:

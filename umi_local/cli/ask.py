@@ -139,13 +139,12 @@ def whole_query(query: str) -> str:
 
 def conversation(store: SessionStore, session: str, latest: bool) -> tuple[str, tuple[Message, ...]]:
     """The session to go on with and what was said in it; empty for a new one. Unanswered runs are left out."""
-    from umi_local.prompts import messages_of
+    from umi_local.conversation import history_of
 
     if not session and not latest:
         return "", ()
     found = store.get(session).id if session else store.latest().id
-    answered = [trajectory for trajectory in store.trajectories(found) if trajectory.answer]
-    return found, tuple(message for trajectory in answered for message in messages_of(trajectory))
+    return found, history_of(store.trajectories(found))
 
 
 def exit_code(trajectory: Trajectory) -> int:

@@ -36,8 +36,8 @@ def bench(
     seconds on a machine that does other things as well. A few minutes on a laptop; longer with --naive.
     """
     from umi_local.bench import bench as measure
-    from umi_local.cli.plain import as_json
     from umi_local.errors import UsageError
+    from umi_local.plain import as_json
 
     wanted = choices.resolve(pack, model, adapter, mode="multi", gpu_layers=gpu_layers)
     if wanted.served_roles:

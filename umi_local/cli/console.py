@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 
-from umi_local.cli.plain import printable
 from umi_local.events import (
     CallEnded,
     CallStarted,
@@ -21,6 +20,7 @@ from umi_local.events import (
     Warned,
 )
 from umi_local.messages import Role
+from umi_local.plain import printable
 from umi_local.trajectory import Next
 
 _WIDTH = 170

@@ -19,8 +19,8 @@ def doctor(
     Show versions, this machine, what the installed llama.cpp can compute on, the folders, the settings with where each
     comes from, and which models are here. Nothing in it is secret: it is fit for a bug report.
     """
-    from umi_local.cli.plain import as_json, printable
     from umi_local.doctor import examination
+    from umi_local.plain import as_json, printable
 
     found = examination()
     typer.echo(as_json(found) if json_output else printable("\n".join(_lines(found))))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from umi_local.cli.plain import printable
+from umi_local.plain import printable
 
 if TYPE_CHECKING:
     from umi_local.evaluation.comparison import Comparison, Row

@@ -59,13 +59,13 @@ def compare(
     with the 95 % interval of a paired bootstrap over items, and the cost per item.
     """
     from umi_local.cli.eval_print import comparison_text
-    from umi_local.cli.plain import as_json
     from umi_local.errors import UsageError
     from umi_local.evaluation import compare as compared
     from umi_local.evaluation import read_report
     from umi_local.evaluation.comparison import to_json
     from umi_local.evaluation.comparison_page import comparison_page
     from umi_local.evaluation.report_files import write_text
+    from umi_local.plain import as_json
 
     if len(reports) < 2:
         raise UsageError("There is nothing to compare with.", "Name two reports or more.")

@@ -170,9 +170,9 @@ def _write(suite: Suite, report: Report, output: _Output) -> None:
 
 def _print(report: Report, earlier: list[Report], output: _Output) -> None:
     from umi_local.cli.eval_print import comparison_text, report_text
-    from umi_local.cli.plain import as_json
     from umi_local.evaluation import compare
     from umi_local.evaluation.report import to_json
+    from umi_local.plain import as_json
 
     if output.as_json:
         typer.echo(as_json(to_json(report)))

@@ -71,7 +71,7 @@ def tasks(
 
         write_text(page(of_tasks(told)), html)
     if json_output:
-        from umi_local.cli.plain import as_json
+        from umi_local.plain import as_json
 
         typer.echo(as_json(told))
     else:
@@ -130,7 +130,7 @@ _HEADING = f"{'task':<10} {'':<4} {'tools called':<38} {'answer':<60} {'seconds'
 
 
 def _row(score: Score) -> str:
-    from umi_local.cli.plain import printable
+    from umi_local.plain import printable
 
     verdict = "ok" if score.passed else "FAIL"
     called = ("+" if score.tools_right else "-") + " " + (", ".join(score.called) or "none")

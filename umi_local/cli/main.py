@@ -15,9 +15,10 @@ from umi_local.cli import eval as eval_command
 from umi_local.cli import models, sessions, tools, train
 from umi_local.cli.ask import ask
 from umi_local.cli.bench import bench
+from umi_local.cli.chat import chat
 from umi_local.cli.doctor import doctor
-from umi_local.cli.plain import printable
 from umi_local.errors import UmiError
+from umi_local.plain import printable
 
 # rich would cost more time than all the rest of --help, and adds nothing to plain text.
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(short_help="Answer one question.")(ask)
+app.command(short_help="Open the chat.")(chat)
 app.add_typer(models.app, name="models", short_help="Fetch, list and remove models.")
 app.add_typer(tools.app, name="tools", short_help="List the tools, show one, run one.")
 app.add_typer(sessions.app, name="sessions", short_help="List, show, export and remove saved conversations.")
@@ -66,7 +68,11 @@ def main(
 
     An agent that runs on this machine alone: a planner, a caller and a summarizer on one small model.
     """
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        return
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        context.invoke(chat)
+    else:
         typer.echo(context.get_help())
 
 

@@ -48,7 +48,7 @@ def list_packs(as_json: JsonOption = False) -> None:
 
     List the packs: name (* is the default), size, how much of it is here, description.
     """
-    from umi_local.cli import plain
+    from umi_local import plain
 
     default = _default()
     rows: list[dict[str, Any]] = [
@@ -128,7 +128,7 @@ def show(name: PackArgument, as_json: JsonOption = False) -> None:
 
     Print a pack: its roles, and of each file the size, licence, sha256, sources and place.
     """
-    from umi_local.cli import plain
+    from umi_local import plain
     from umi_local.packs import load_pack
 
     pack = load_pack(name)
@@ -182,9 +182,9 @@ def _default() -> str:
 
 def _all_packs() -> list[RolePack]:
     """Every pack that can be read; of the others the reason goes to stderr, for one must not hide the rest."""
-    from umi_local.cli.plain import printable
     from umi_local.errors import ConfigError
     from umi_local.packs import load_pack, pack_names
+    from umi_local.plain import printable
 
     packs = []
     for name in pack_names():

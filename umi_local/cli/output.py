@@ -6,7 +6,6 @@ import sys
 from typing import Any, Protocol
 
 from umi_local.cli.console import AnswerStream
-from umi_local.cli.plain import as_json, printable
 from umi_local.events import (
     CallEnded,
     CallStarted,
@@ -19,6 +18,7 @@ from umi_local.events import (
     TurnStarted,
     Warned,
 )
+from umi_local.plain import as_json, printable
 from umi_local.wire import SCHEMA_VERSION, outcome_to_json, step_to_json
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from umi_local.cli.plain import printable
+from umi_local.plain import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

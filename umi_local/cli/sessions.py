@@ -54,7 +54,7 @@ def list_sessions(
     List sessions, last used first: id, when it was used (local time), number of questions, how the last one
     ended, first question.
     """
-    from umi_local.cli import plain
+    from umi_local import plain
     from umi_local.sessions import open_store
 
     found = open_store().list(limit=limit, search=search)
@@ -130,7 +130,7 @@ def remove(
 
 def _exported(session_id: str, form: Form) -> str:
     """The export, harmless to a terminal: JSON keeps every character as an escape, Markdown does without."""
-    from umi_local.cli.plain import escaped, printable
+    from umi_local.plain import escaped, printable
     from umi_local.sessions import open_store
 
     text = open_store().export(session_id, form.value)
@@ -138,7 +138,7 @@ def _exported(session_id: str, form: Form) -> str:
 
 
 def _line(session: Session) -> str:
-    from umi_local.cli.plain import printable
+    from umi_local.plain import printable
 
     title = " ".join(printable(session.title).split())
     used = session.used.astimezone().strftime("%Y-%m-%d %H:%M")

@@ -38,8 +38,8 @@ def list_tools(as_json: JsonOption = False) -> None:
     List the tools: name, what it does to the world outside the conversation (its effect), whether it asks
     before each call, whether it is off unless --tools names it, and its purpose.
     """
+    from umi_local import plain
     from umi_local.assemble import known_tools
-    from umi_local.cli import plain
 
     tools = known_tools()
     if as_json:
@@ -59,8 +59,8 @@ def show(name: NameArgument) -> None:
 
     Show what the model is told of a tool: its description and the JSON Schema of its arguments.
     """
+    from umi_local import plain
     from umi_local.assemble import chosen_tools
-    from umi_local.cli import plain
 
     (tool,) = chosen_tools([name])
     typer.echo(f"{tool.name}\n\n{tool.spec.description}\n\n{plain.as_json(dict(tool.spec.parameters))}")
@@ -83,8 +83,8 @@ def run(
     Run a tool as the agent would. Its result goes to standard output, its error to standard error (exit code 1;
     5 if the call was not allowed).
     """
-    from umi_local.cli.plain import printable
     from umi_local.messages import ToolCall
+    from umi_local.plain import printable
 
     toolbox = _toolbox(name, workspace, allow or [])
     observation = toolbox.run(ToolCall(name, _object(arguments)))

@@ -80,8 +80,8 @@ def show(
     need_the_extra()
     from itertools import islice
 
-    from umi_local.cli.plain import printable
     from umi_local.errors import UsageError
+    from umi_local.plain import printable
     from umi_local.training import dataset
     from umi_local.training.runs import Run
 

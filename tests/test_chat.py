@@ -1,0 +1,342 @@
+"""The terminal chat, driven by keys, over an agent whose roles say what they are told to."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Collapsible, Input, OptionList, Static
+
+from umi_local.assemble import chosen_tools
+from umi_local.backends.scripted import Line, ScriptedBackend
+from umi_local.cli.main import run as umi_local
+from umi_local.conversation import Conversation
+from umi_local.errors import ModelFailed
+from umi_local.messages import Completion, Role
+from umi_local.sessions import open_store
+from umi_local.settings import Settings
+from umi_local.setups import setup
+from umi_local.trajectory import StopReason
+from umi_local.tui import ChatApp
+from umi_local.tui.cards import AnswerCard, CallCard, Card, NoteCard, QuestionCard, State, TurnCard
+from umi_local.tui.screens import ApprovalScreen, HelpScreen, SessionsScreen
+
+PLANNER, CALLER, SUMMARIZER = Role.PLANNER, Role.CALLER, Role.SUMMARIZER
+SUM = [
+    Line(PLANNER, "Use calculator to work out 2 + 3. Next: caller."),
+    Line(CALLER, '{"name": "calculator", "arguments": {"expression": "2 + 3"}}'),
+    Line(PLANNER, "The result is there. Next: conclusion."),
+    Line(SUMMARIZER, "It is **5**."),
+]
+WRITE = [
+    Line(PLANNER, "Use write_file to write a.txt. Next: caller."),
+    Line(CALLER, '{"name": "write_file", "arguments": {"path": "a.txt", "content": "hello"}}'),
+    Line(PLANNER, "The result is there. Next: conclusion."),
+    Line(SUMMARIZER, "Done."),
+]
+HELLO = [Line(PLANNER, "No tool is needed for this. Next: conclusion."), Line(SUMMARIZER, "Hello!")]
+
+Play = Callable[["Chat"], Awaitable[None]]
+
+
+class Chat:
+    """An app under test, with its pilot."""
+
+    def __init__(self, app: ChatApp, pilot: Pilot[None]) -> None:
+        self.app, self.pilot = app, pilot
+
+    async def type(self, text: str) -> None:
+        self.app.query_one("#question", Input).value = text
+        await self.pilot.press("enter")
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        for _ in range(400):
+            await self.pilot.pause(0.01)
+            if true():
+                return
+        raise AssertionError([f"{card.title}: {card.state}" for card in self.app.query(Card)])
+
+    async def ask(self, text: str) -> None:
+        await self.type(text)
+        await self.until(lambda: not self.app.busy)
+
+    def cards(self, kind: type[Card] = Card) -> list[Any]:
+        return list(self.app.query(kind))
+
+
+def conversation(tmp_path: Path, script: Sequence[Line], backend: Any = None, session: str = "") -> Conversation:
+    (tmp_path / "files").mkdir(exist_ok=True)
+    tools = chosen_tools(None)
+    made = Conversation(setup(Settings()), tools, tmp_path / "files", open_store(), session=session)
+    made._backend = backend or ScriptedBackend(script, context_tokens=50_000)
+    return made
+
+
+def play(talk: Conversation, scene: Play, size: tuple[int, int] = (100, 40)) -> None:
+    async def act() -> None:
+        app = ChatApp(talk)
+        async with app.run_test(size=size) as pilot:
+            await scene(Chat(app, pilot))
+
+    asyncio.run(act())
+
+
+def test_each_turn_is_a_card_and_the_answer_is_shown(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.ask("What is 2 + 3?")
+        assert [type(card) for card in chat.cards()] == [QuestionCard, TurnCard, CallCard, TurnCard, AnswerCard]
+        assert {card.state for card in chat.cards()} == {State.DONE}
+        assert chat.cards(CallCard)[0].title == "Caller · calculator"
+        assert chat.cards(AnswerCard)[0].text == "It is **5**."
+        assert "2 + 3 = 5" in str(chat.cards(CallCard)[0]._result.content)
+
+    play(conversation(tmp_path, SUM), scene)
+
+
+def test_a_call_folds_out_to_all_of_it(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.ask("What is 2 + 3?")
+        (fold,) = chat.app.query(Collapsible)
+        assert fold.collapsed
+        await chat.pilot.press("ctrl+o")
+        assert not fold.collapsed
+        await chat.pilot.press("ctrl+o")
+        assert fold.collapsed
+
+    play(conversation(tmp_path, SUM), scene)
+
+
+def test_enter_denies_what_asks_and_nothing_is_written(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.type("Write hello to a.txt")
+        await chat.until(lambda: isinstance(chat.app.screen, ApprovalScreen))
+        shown = " ".join(str(static.content) for static in chat.app.screen.query(Static))
+        assert "a.txt" in shown
+        assert "hello" in shown
+        await chat.pilot.press("enter")
+        await chat.until(lambda: not chat.app.busy)
+        assert chat.cards(CallCard)[0].state is State.DENIED
+        assert not (tmp_path / "files" / "a.txt").exists()
+
+    play(conversation(tmp_path, WRITE), scene)
+
+
+def test_allowed_once_it_is_written_and_the_next_one_asks_again(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        for _ in range(2):
+            await chat.type("Write hello to a.txt")
+            await chat.until(lambda: isinstance(chat.app.screen, ApprovalScreen))
+            await chat.pilot.press("o")
+            await chat.until(lambda: not chat.app.busy)
+        assert (tmp_path / "files" / "a.txt").read_text() == "hello"
+
+    play(conversation(tmp_path, [*WRITE, *WRITE]), scene)
+
+
+def test_allowed_for_the_session_it_does_not_ask_again(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.type("Write hello to a.txt")
+        await chat.until(lambda: isinstance(chat.app.screen, ApprovalScreen))
+        await chat.pilot.press("s")
+        await chat.until(lambda: not chat.app.busy)
+        await chat.ask("Write hello to a.txt again")
+        assert [card.state for card in chat.cards(CallCard)] == [State.DONE, State.DONE]
+
+    play(conversation(tmp_path, [*WRITE, *WRITE]), scene)
+
+
+class Slow(ScriptedBackend):
+    """Writes until it is cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__([], context_tokens=50_000)
+        self.began, self.stop = threading.Event(), threading.Event()
+
+    def complete(self, role: Role, prompt: Any, constraint: Any, sampling: Any, on_token: Any = print) -> Completion:
+        on_token("Thinking")
+        self.began.set()
+        assert self.stop.wait(20)
+        return Completion("Thinking", finished=False)
+
+    def cancel(self) -> None:
+        self.stop.set()
+
+
+def test_escape_stops_a_run_and_keeps_what_was_said(tmp_path: Path) -> None:
+    slow = Slow()
+    talk = conversation(tmp_path, [], slow)
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("Think hard")
+        await chat.until(slow.began.is_set)
+        assert chat.app.busy
+        await chat.pilot.press("escape")
+        await chat.until(lambda: not chat.app.busy)
+        assert "Thinking" in chat.cards(TurnCard)[0].text
+        assert chat.cards(NoteCard)[0].state is State.STOPPED
+
+    play(talk, scene)
+    (stored,) = talk.runs()
+    assert stored.stop is StopReason.CANCELLED
+
+
+def test_typing_goes_on_while_a_run_is_at_work(tmp_path: Path) -> None:
+    slow = Slow()
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("Think hard")
+        await chat.until(slow.began.is_set)
+        await chat.pilot.press("h", "i")
+        assert chat.app.query_one("#question", Input).value == "hi"
+        await chat.pilot.press("enter")
+        assert len(chat.cards(QuestionCard)) == 1  # one run at a time
+        slow.cancel()
+
+    play(conversation(tmp_path, [], slow), scene)
+
+
+class Broken(ScriptedBackend):
+    def complete(self, *_: Any, **__: Any) -> Completion:
+        raise ModelFailed("The model's process ended.", "Ask again to start a new one.")
+
+
+def test_a_model_that_dies_is_a_card_and_the_question_can_be_asked_again(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, [], Broken([], context_tokens=50_000))
+
+    async def scene(chat: Chat) -> None:
+        await chat.ask("Hello")
+        (note,) = chat.cards(NoteCard)
+        assert note.state is State.FAILED
+        assert "process ended" in note.text
+        talk._backend = ScriptedBackend(HELLO, context_tokens=50_000)
+        await chat.pilot.press("up", "enter")
+        await chat.until(lambda: bool(chat.cards(AnswerCard)))
+
+    play(talk, scene)
+
+
+def test_a_session_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    first = conversation(tmp_path, SUM)
+
+    async def begin(chat: Chat) -> None:
+        await chat.ask("What is 2 + 3?")
+
+    play(first, begin)
+    later = conversation(tmp_path, HELLO, session=first.session)
+
+    async def go_on(chat: Chat) -> None:
+        assert [type(card) for card in chat.cards()] == [QuestionCard, TurnCard, CallCard, TurnCard, AnswerCard]
+        await chat.ask("Thanks")
+        prompt = later._backend.prompts[0][1].text  # type: ignore[union-attr]
+        assert "What is 2 + 3?" in prompt
+        await chat.pilot.press("ctrl+n")
+        assert not chat.cards()
+
+    play(later, go_on)
+
+
+def test_an_earlier_session_is_found_by_its_words_and_resumed(tmp_path: Path) -> None:
+    first = conversation(tmp_path, SUM)
+    play(first, lambda chat: chat.ask("What is 2 + 3?"))
+
+    async def scene(chat: Chat) -> None:
+        await chat.pilot.press("ctrl+r")
+        await chat.until(lambda: isinstance(chat.app.screen, SessionsScreen))
+        chat.app.screen.query_one("#search", Input).value = "nothing like it"
+        await chat.pilot.pause()
+        assert chat.app.screen.query_one(OptionList).get_option_at_index(0).disabled
+        chat.app.screen.query_one("#search", Input).value = "2 + 3"
+        await chat.pilot.pause()
+        await chat.pilot.press("enter")
+        await chat.until(lambda: len(chat.cards()) == 5)
+
+    talk = conversation(tmp_path, [])
+    play(talk, scene)
+    assert talk.session == first.session
+
+
+@pytest.mark.parametrize("bad", ["\x1b]52;c;aGk=\x07", "\x1b[2J", "[bold red]red[/]", "\u202eevil", "\x9b31m"])
+def test_no_text_from_outside_acts_on_the_terminal(tmp_path: Path, bad: str) -> None:
+    import json
+
+    script = [
+        Line(PLANNER, f"Use calculator to work out {bad}. Next: caller."),
+        Line(CALLER, json.dumps({"name": "calculator", "arguments": {"expression": bad}})),
+        Line(PLANNER, "The tool did not work, so say what went wrong. Next: conclusion."),
+        Line(SUMMARIZER, f"It says {bad}."),
+    ]
+
+    async def scene(chat: Chat) -> None:
+        await chat.ask(f"What is {bad}?")
+        screen = "".join(segment.text for strip in chat.app.screen._compositor.render_strips() for segment in strip)
+        assert not set("\x1b\x07\x9b\u202e") & set(screen)
+        if bad.startswith("[bold"):
+            assert screen.count("[bold red]") >= 2
+
+    play(conversation(tmp_path, script), scene)
+
+
+@pytest.mark.parametrize("size", [(40, 15), (80, 24), (160, 50)])
+def test_any_size_shows_the_question_box_and_only_a_wide_one_the_panel(tmp_path: Path, size: tuple[int, int]) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.ask("What is 2 + 3?")
+        box = chat.app.query_one("#question")
+        assert box.region.height >= 1
+        assert box.region.bottom <= size[1]
+        assert chat.app.query_one("#side").display == (size[0] >= 130)
+
+    play(conversation(tmp_path, SUM), scene, size)
+
+
+def test_commands_have_help_and_an_unknown_one_says_so(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.type("/hepl")
+        await chat.pilot.pause()
+        assert any("no command /hepl" in note.message for note in chat.app._notifications)
+        await chat.type("/help")
+        await chat.until(lambda: isinstance(chat.app.screen, HelpScreen))
+        await chat.pilot.press("escape")
+        await chat.type("/tools")
+        await chat.until(lambda: bool(chat.cards(NoteCard)))
+        assert "calculator" in chat.cards(NoteCard)[0].text
+
+    play(conversation(tmp_path, []), scene)
+
+
+def test_a_session_is_exported_and_no_file_is_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "talk.md"
+
+    async def scene(chat: Chat) -> None:
+        await chat.ask("What is 2 + 3?")
+        await chat.type(f"/export {out}")
+        await chat.pilot.pause()
+        assert "It is **5**." in out.read_text()
+        out.write_text("mine")
+        await chat.type(f"/export {out}")
+        await chat.pilot.pause()
+        assert out.read_text() == "mine"
+
+    play(conversation(tmp_path, SUM), scene)
+
+
+def test_line_by_line_it_answers_each_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF, so to speak")
+    backend = ScriptedBackend([*HELLO, *HELLO], context_tokens=50_000, chat_template="<|im_start|>")
+    monkeypatch.setattr("umi_local.conversation.backend_for", lambda wanted: backend)
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hi\n\n/new\nHi again\n/quit\nnever read\n"))
+    with pytest.raises(SystemExit) as ended:
+        umi_local(["chat", "--plain", "--model", str(model), "--workspace", str(tmp_path)])
+    told = capsys.readouterr()
+    assert not ended.value.code
+    assert told.out == "Hello!\nHello!\n"
+    assert "planner" in told.err
+    assert len(open_store().list()) == 2

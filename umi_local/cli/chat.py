@@ -1,0 +1,111 @@
+"""`umi-local chat`: the terminal chat, and the same line by line for screen readers and pipes."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from umi_local.cli import choices
+
+if TYPE_CHECKING:
+    from umi_local.conversation import Conversation, Verdict
+    from umi_local.toolbox import ApprovalRequest
+
+
+def chat(
+    plain: Annotated[bool, typer.Option("--plain", help="Line by line: for screen readers and pipes.")] = False,
+    workspace: choices.Workspace = Path(),
+    pack: choices.Pack = "",
+    model: choices.Models = None,
+    adapter: choices.Adapters = None,
+    mode: choices.ModeName = "",
+    tools: choices.Tools = None,
+    allow: choices.Allow = None,
+    deny: choices.Deny = None,
+    max_steps: choices.MaxSteps = None,
+    seed: choices.Seed = None,
+    gpu_layers: choices.GpuLayers = "",
+    continue_: Annotated[bool, typer.Option("-c", "--continue", help="Go on with the session used last.")] = False,
+    session: Annotated[str, typer.Option("--session", metavar="ID", help="Go on with this session.")] = "",
+) -> None:
+    """\b
+    Examples:
+      umi-local chat
+      umi-local chat --continue
+      umi-local chat --plain
+
+    Open the chat: each role's turn and tool call on a card, approvals in place, sessions that go on after a kill.
+    With --plain, or where there is no terminal, the same line by line.
+    """
+    from umi_local.assemble import check_tool_names, chosen_tools
+    from umi_local.conversation import Conversation
+    from umi_local.sessions import open_store
+
+    wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
+    check_tool_names([*(allow or ()), *(deny or ())])
+    store = open_store()
+    found = store.get(session).id if session else store.latest().id if continue_ else ""
+    chosen = chosen_tools(choices.tool_names(tools))
+    rules = (frozenset(allow or ()), frozenset(deny or ()))
+    conversation = Conversation(wanted, chosen, _folder(workspace), store, None, *rules, found)
+    choices.pull_missing(wanted)
+    if plain or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _line_by_line(conversation)
+    else:
+        # Found by name: neither front end imports the other.
+        import_module("umi_local.tui").ChatApp(conversation).run()
+
+
+def _folder(workspace: Path) -> Path:
+    from umi_local.errors import UsageError
+
+    if not workspace.is_dir():
+        raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
+    return workspace
+
+
+def _line_by_line(conversation: Conversation) -> None:
+    """Questions from standard input, a line each; answers on standard output, steps on standard error."""
+    from umi_local.cli.approve import interactive
+    from umi_local.cli.console import StepPrinter
+    from umi_local.errors import UmiError
+    from umi_local.plain import printable
+
+    if interactive():
+        conversation.approve = _asked
+        typer.echo("Plain chat. A question a line; /new starts a session, /quit or the end of input leaves.", err=True)
+    try:
+        while line := _read_line():
+            question = line.strip()
+            if question in ("/quit", "/bye", "/exit"):
+                break
+            if question == "/new":
+                conversation.new()
+            elif question:
+                try:
+                    run, _ = conversation.ask(question, StepPrinter())
+                    typer.echo(printable(run.answer) if run.answer else f"No answer: {run.stop}.")
+                except UmiError as error:
+                    typer.echo(str(error), err=True)
+    finally:
+        conversation.close()
+
+
+def _read_line() -> str:
+    if sys.stdin.isatty():
+        sys.stderr.write("you: ")
+        sys.stderr.flush()
+    return sys.stdin.readline()
+
+
+def _asked(request: ApprovalRequest) -> Verdict:
+    """The approval as numbered choices; Enter alone denies."""
+    from umi_local.cli.approve import choice
+    from umi_local.conversation import Verdict
+
+    named = {"1": Verdict.ONCE, "2": Verdict.SESSION, "3": Verdict.DENY}
+    return named[choice(request, {"1": "allow once", "2": "allow for this session", "3": "deny"}, default="3")]

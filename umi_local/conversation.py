@@ -1,0 +1,118 @@
+"""A person's conversation with the agent, without a face: the terminal chat and the line-by-line one put one on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from umi_local.agent import Agent
+from umi_local.assemble import agent_for, backend_for, broadcast, context_for, toolbox_for
+from umi_local.messages import Message
+from umi_local.paths import notes_file
+from umi_local.prompts import messages_of
+from umi_local.protocols import Backend, Emit
+from umi_local.sessions import SessionStore
+from umi_local.setups import Setup
+from umi_local.stats import Stats
+from umi_local.toolbox import Approval, ApprovalRequest, Tool
+from umi_local.trajectory import Trajectory
+
+
+class Verdict(StrEnum):
+    """What a person says of a call that asks. `SESSION` allows the tool until the conversation is closed."""
+
+    ONCE = "once"
+    SESSION = "session"
+    DENY = "deny"
+
+
+Ask = Callable[[ApprovalRequest], Verdict]
+
+
+@dataclass
+class Conversation:
+    """One backend for all of its runs; every run is stored as it happens.
+
+    `ask` blocks until the run has ended, so a face that must not freeze calls it from another thread; `cancel` may come
+    from any. `approve` is asked in the thread of `ask`; without it, tools that ask are denied.
+    """
+
+    wanted: Setup
+    tools: Sequence[Tool]
+    workspace: Path
+    store: SessionStore
+    approve: Ask | None = None
+    allow: frozenset[str] = frozenset()
+    deny: frozenset[str] = frozenset()
+    session: str = ""
+    _backend: Backend | None = None
+    _agent: Agent | None = None
+    _allowed: set[str] = field(default_factory=set)
+
+    def ask(self, question: str, *listeners: Emit) -> tuple[Trajectory, dict[str, Any]]:
+        """Answer a question in the light of what was said before. Returns the run and what it cost.
+
+        Raises:
+            UmiError: the run failed; it is stored as such, and the next question starts a new process.
+        """
+        history = self.history()
+        if not self.session:
+            self.session = self.store.create(
+                self.wanted.pack_name, self.workspace.absolute(), self.wanted.settings.mode
+            )
+        if self._backend is None:
+            self._backend = backend_for(self.wanted)
+        approval = Approval(self.allow, self.deny, self._decide if self.approve else None)
+        toolbox = toolbox_for(self.tools, self.workspace, notes_file(), approval)
+        stats, started = Stats(), time.monotonic()
+        emit = broadcast(stats, self.store.record(self.session), *listeners)
+        self._agent = agent_for(self.wanted, self._backend, toolbox, emit)
+        run = self._agent.run(question, history, context_for(toolbox))
+        return run, stats.to_json(time.monotonic() - started)
+
+    def cancel(self) -> None:
+        """Stop the run that is going on; `ask` then returns what there is."""
+        if self._agent is not None:
+            self._agent.cancel()
+
+    def runs(self) -> tuple[Trajectory, ...]:
+        """What was asked so far, answered or not."""
+        return self.store.trajectories(self.session) if self.session else ()
+
+    def history(self) -> tuple[Message, ...]:
+        """What the agent is told of earlier runs: those that have an answer."""
+        return history_of(self.runs())
+
+    def new(self) -> None:
+        """Go on in a new session; it is stored with its first question."""
+        self.session = ""
+
+    def resume(self, prefix: str) -> None:
+        """Go on in the session whose id begins like this.
+
+        Raises:
+            UsageError: there is none, or more than one.
+        """
+        self.session = self.store.get(prefix).id
+
+    def close(self) -> None:
+        if self._backend is not None:
+            self._backend.close()
+
+    def _decide(self, request: ApprovalRequest) -> bool:
+        if request.tool in self._allowed:
+            return True
+        assert self.approve is not None
+        verdict = self.approve(request)
+        if verdict is Verdict.SESSION:
+            self._allowed.add(request.tool)
+        return verdict is not Verdict.DENY
+
+
+def history_of(runs: Sequence[Trajectory]) -> tuple[Message, ...]:
+    """Earlier runs as a conversation; those without an answer are left out."""
+    return tuple(message for run in runs if run.answer for message in messages_of(run))

@@ -1,0 +1,303 @@
+"""The terminal chat. All work of the model is in a thread that waits for a child process; this loop never waits."""
+
+from __future__ import annotations
+
+import queue
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.suggester import SuggestFromList
+from textual.widgets import Footer, Input, Static
+
+from umi_local.conversation import Conversation, Verdict
+from umi_local.errors import UmiError
+from umi_local.events import Event
+from umi_local.plain import printable
+from umi_local.toolbox import ApprovalRequest
+from umi_local.trajectory import StopReason, Trajectory
+from umi_local.tui.cards import AnswerCard, NoteCard, QuestionCard, State
+from umi_local.tui.screens import ApprovalScreen, HelpScreen, SessionsScreen
+from umi_local.tui.transcript import Transcript, title_of_stop
+from umi_local.wire import to_markdown
+
+_WIDE = 130  # columns from which the side panel is shown
+_WELCOME = """Ask anything. The planner decides, the caller writes the tool call, the summarizer answers.
+Nothing leaves this machine. /help shows keys and commands."""
+COMMANDS = {
+    "/new": "start a new session",
+    "/sessions": "resume an earlier session",
+    "/again": "ask the last question again",
+    "/tools": "list the tools",
+    "/export FILE": "write this session as Markdown",
+    "/copy": "copy the last answer",
+    "/help": "keys and commands",
+    "/quit": "leave",
+}
+
+
+class ChatApp(App[None]):
+    """The chat over a conversation, which it closes when it ends."""
+
+    CSS_PATH = "chat.tcss"
+    TITLE = "umi-local"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "Stop", priority=False),
+        Binding("ctrl+n", "new", "New"),
+        Binding("ctrl+r", "sessions", "Sessions"),
+        Binding("ctrl+o", "fold", "Fold calls"),
+        Binding("ctrl+y", "copy", "Copy answer"),
+        Binding("f1", "help", "Help"),
+        Binding("ctrl+c", "interrupt", "Stop, twice to leave", show=False, priority=True),
+        Binding("ctrl+q", "quit", "Quit"),
+    ]
+
+    class AgentEvent(Message):
+        """An event of the run that is going on."""
+
+        def __init__(self, event: Event) -> None:
+            super().__init__()
+            self.event = event
+
+    class RunDone(Message):
+        """The run is over: how it went and what it cost, or why it failed."""
+
+        def __init__(self, run: Trajectory | None, stats: dict[str, Any], error: UmiError | None) -> None:
+            super().__init__()
+            self.run, self.stats, self.error = run, stats, error
+
+    class ApprovalWanted(Message):
+        """A tool asks, and the run's thread waits for the verdict."""
+
+        def __init__(self, request: ApprovalRequest, verdict: queue.Queue[Verdict]) -> None:
+            super().__init__()
+            self.request, self.verdict = request, verdict
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__()
+        self.conversation = conversation
+        self.conversation.approve = self._approve
+        # Kept, since a query looks at the screen on top, which may be an approval.
+        self.transcript = Transcript(id="transcript")
+        self._status = Static(id="status", markup=False)
+        self._side = Static(id="side", markup=False)
+        self.busy = False
+        self._leaving = False
+        self._asked: list[str] = []
+        self._recalled = 0
+
+    def compose(self) -> ComposeResult:
+        yield self._status
+        with Horizontal(id="main"):
+            yield self.transcript
+            yield self._side
+        commands = SuggestFromList([name.split()[0] for name in COMMANDS])
+        yield Input(placeholder="your question, or /help", id="question", suggester=commands)
+        yield Footer(show_command_palette=True)
+
+    async def on_mount(self) -> None:
+        self._show_status({})
+        self.query_one("#question").focus()
+        await self._show_session()
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.width >= _WIDE, "wide")
+
+    def on_unmount(self) -> None:
+        self.conversation.cancel()
+        self.conversation.close()
+
+    # Asking
+
+    @on(Input.Submitted, "#question")
+    async def submitted(self, event: Input.Submitted) -> None:
+        text = event.value.strip()
+        if not text or self.busy:
+            return
+        event.input.clear()
+        if text.startswith("/"):
+            await self.command(text)
+        else:
+            await self.ask(text)
+
+    async def ask(self, question: str) -> None:
+        self._asked.append(question)
+        self._recalled = len(self._asked)
+        self.busy = self.transcript.working = True
+        await self.transcript.add(QuestionCard(question))
+        self._run(question)
+
+    @work(thread=True)
+    def _run(self, question: str) -> None:
+        def emit(event: Event) -> None:
+            self.post_message(self.AgentEvent(event))
+
+        try:
+            run, stats = self.conversation.ask(question, emit)
+        except UmiError as error:
+            self.post_message(self.RunDone(None, {}, error))
+        else:
+            self.post_message(self.RunDone(run, stats, None))
+
+    @on(AgentEvent)
+    async def happened(self, message: AgentEvent) -> None:
+        if self.transcript.is_attached:
+            await self.transcript.show(message.event)
+            self._side.update(Text(self.transcript.outline()))
+
+    @on(RunDone)
+    async def ended(self, message: RunDone) -> None:
+        self.busy = self.transcript.working = False
+        if not self.transcript.is_attached:  # the app was left while a run was at work
+            return
+        if message.error is not None:
+            again = "Press Up and Enter to ask again."
+            await self.transcript.add(NoteCard(f"{message.error} {again}", State.FAILED, "Failed"))
+        elif message.run is not None and message.run.stop is not StopReason.ANSWERED:
+            state = State.STOPPED if message.run.stop is StopReason.CANCELLED else State.FAILED
+            await self.transcript.add(NoteCard(title_of_stop(message.run.stop), state, "Stopped"))
+        self._show_status(message.stats)
+
+    # Approval, asked for by the run's thread
+
+    def _approve(self, request: ApprovalRequest) -> Verdict:
+        verdict: queue.Queue[Verdict] = queue.Queue(1)
+        self.post_message(self.ApprovalWanted(request, verdict))
+        return verdict.get()
+
+    @on(ApprovalWanted)
+    def wanted(self, message: ApprovalWanted) -> None:
+        def decided(verdict: Verdict | None) -> None:
+            message.verdict.put(verdict or Verdict.DENY)
+
+        self.push_screen(ApprovalScreen(message.request), decided)
+
+    # Commands and keys
+
+    async def command(self, text: str) -> None:
+        name, _, argument = text.partition(" ")
+        match name:
+            case "/new":
+                await self.action_new()
+            case "/sessions":
+                self.action_sessions()
+            case "/again":
+                if self._asked:
+                    await self.ask(self._asked[-1])
+            case "/tools":
+                names = ", ".join(tool.name for tool in self.conversation.tools)
+                await self.transcript.add(NoteCard(names, title="Tools"))
+            case "/export":
+                await self._export(argument.strip())
+            case "/copy":
+                self.action_copy()
+            case "/help":
+                self.action_help()
+            case "/quit" | "/bye" | "/exit":
+                self.exit()
+            case _:
+                self.notify(f"There is no command {printable(name)}. /help lists them.", severity="warning")
+
+    async def action_stop(self) -> None:
+        """Stop the run and keep what was said."""
+        if self.busy:
+            self.conversation.cancel()
+
+    def action_interrupt(self) -> None:
+        if self.busy:
+            self.conversation.cancel()
+        elif self._leaving:
+            self.exit()
+        else:
+            self._leaving = True
+            self.notify("Ctrl+C again leaves.")
+            self.set_timer(2, self._stay)
+
+    def _stay(self) -> None:
+        self._leaving = False
+
+    async def action_new(self) -> None:
+        if not self.busy:
+            self.conversation.new()
+            await self._show_session()
+
+    def action_sessions(self) -> None:
+        if not self.busy:
+            self.push_screen(SessionsScreen(self.conversation.store), self._resume)
+
+    async def _resume(self, session: str | None) -> None:
+        if session:
+            self.conversation.resume(session)
+            await self._show_session()
+
+    def action_fold(self) -> None:
+        self.transcript.fold_all()
+
+    def action_copy(self) -> None:
+        answers = [card.text for card in self.transcript.query(AnswerCard) if card.text]
+        if answers:
+            self.copy_to_clipboard(answers[-1])
+            self.notify("The last answer is copied.")
+
+    def action_help(self) -> None:
+        keys = [f"{b.key:<10} {b.description}" for b in self.BINDINGS if isinstance(b, Binding)]
+        lines = ["Keys", *keys, "up, down   earlier questions", "", "Commands"]
+        self.push_screen(HelpScreen([*lines, *(f"{name:<14} {what}" for name, what in COMMANDS.items())]))
+
+    def on_key(self, event: Any) -> None:
+        """Up and down bring earlier questions back."""
+        box = self.query_one("#question", Input)
+        if event.key in ("up", "down") and box.has_focus and self._asked:
+            step = -1 if event.key == "up" else 1
+            self._recalled = min(max(self._recalled + step, 0), len(self._asked))
+            box.value = self._asked[self._recalled] if self._recalled < len(self._asked) else ""
+            box.cursor_position = len(box.value)
+
+    async def _export(self, file: str) -> None:
+        runs = self.conversation.runs()
+        if not file or not runs:
+            self.notify("Name a file: /export talk.md" if runs else "Nothing was asked yet.", severity="warning")
+            return
+        path = Path(file).expanduser()
+        try:
+            with path.open("x", encoding="utf-8") as target:
+                target.write("\n\n---\n\n".join(map(to_markdown, runs)) + "\n")
+        except OSError as error:
+            self.notify(f"{path} cannot be written: {error.strerror}.", severity="error")
+        else:
+            self.notify(f"Written to {path}.")
+
+    # What is shown
+
+    async def _show_session(self) -> None:
+        """The transcript of the conversation as it is stored."""
+        await self.transcript.clear()
+        runs = self.conversation.runs()
+        self._asked = [run.query for run in runs]
+        self._recalled = len(self._asked)
+        if not runs:
+            await self.transcript.mount(Static(_WELCOME, id="welcome", markup=False))
+        for run in runs:
+            await self.transcript.show_run(run)
+        self._show_status({})
+
+    def _show_status(self, stats: dict[str, Any]) -> None:
+        wanted = self.conversation.wanted
+        parts = [
+            wanted.pack_name,
+            self.conversation.session or "new session",
+            str(self.conversation.workspace.absolute()),
+        ]
+        if stats.get("trunk_tokens"):
+            context = wanted.settings.context or (wanted.pack.context if wanted.pack else 0)
+            used = f"context {stats['trunk_tokens']:,}" + (f" of {context:,}" if context else "")
+            seconds = sum(role["seconds"] for role in stats["roles"].values()) or 1
+            read = stats["evaluated_tokens"] + stats["reused_tokens"]
+            parts += [used, f"{(stats['sampled_tokens'] + stats['forced_tokens']) / seconds:.0f} tokens/s"]
+            parts += [f"{stats['reused_tokens'] / read:.0%} from the cache"] if read else []
+        self._status.update(Text("  ·  ".join(map(printable, parts))))

@@ -1,0 +1,125 @@
+"""What opens over the transcript: an approval, the list of sessions, help."""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+from rich.syntax import Syntax
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from umi_local.conversation import Verdict
+from umi_local.plain import printable, visible
+from umi_local.sessions import Session, SessionStore
+from umi_local.toolbox import ApprovalRequest
+
+
+class ApprovalScreen(ModalScreen[Verdict]):
+    """All of a call before it runs. Enter on what is focused first denies."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("o", "decide('once')", "Allow once"),
+        Binding("s", "decide('session')", "Allow for this session"),
+        Binding("d,escape", "decide('deny')", "Deny"),
+    ]
+
+    def __init__(self, request: ApprovalRequest) -> None:
+        super().__init__()
+        self.request = request
+
+    def compose(self) -> ComposeResult:
+        request = self.request
+        with Vertical(classes="dialog"):
+            yield Static(
+                Text(f"? {visible(request.tool)} asks for approval: it {request.effect}.", "bold"), markup=False
+            )
+            with VerticalScroll(classes="shown"):
+                for name, value in request.arguments.items():
+                    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                    yield Static(Text(visible(name), "bold"), markup=False)
+                    yield Static(Text(visible(text)), classes="value", markup=False)
+                if request.preview:
+                    yield Static(Text("what changes", "bold"), markup=False)
+                    preview = Syntax(visible(request.preview), "diff", background_color="default", word_wrap=True)
+                    yield Static(preview, classes="value", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Deny (d)", id="deny", variant="primary")
+                yield Button("Allow once (o)", id="once")
+                yield Button("Allow for this session (s)", id="session")
+
+    def on_mount(self) -> None:
+        self.query_one("#deny", Button).focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.action_decide(str(event.button.id))
+
+    def action_decide(self, verdict: str) -> None:
+        self.dismiss(Verdict(verdict))
+
+
+class SessionsScreen(ModalScreen[str]):
+    """The saved sessions, searched as one types. Gives the chosen one's id, empty for none."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss('')", "Back"),
+        Binding("down", "into_list", "To the list", show=False),
+    ]
+
+    def __init__(self, store: SessionStore) -> None:
+        super().__init__()
+        self._store = store
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Input(placeholder="search in questions and answers", id="search")
+            yield OptionList(id="sessions")
+            yield Static("Enter resumes, Esc goes back", classes="hint")
+
+    def on_mount(self) -> None:
+        self._fill("")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._fill(event.value)
+
+    def on_input_submitted(self) -> None:
+        options = self.query_one(OptionList)
+        self.dismiss(str(options.get_option_at_index(0).id) if options.option_count else "")
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(str(event.option_id))
+
+    def action_into_list(self) -> None:
+        self.query_one(OptionList).focus()
+
+    def _fill(self, search: str) -> None:
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options([Option(_line(session), id=session.id) for session in self._store.list(50, search)])
+        if not options.option_count:
+            options.add_option(Option("no session matches", disabled=True))
+
+
+class HelpScreen(ModalScreen[None]):
+    """Keys and commands."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss", "Back")]
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"), VerticalScroll():
+            yield Static(Text("\n".join(self._lines)), markup=False)
+
+
+def _line(session: Session) -> Text:
+    when = session.used.astimezone().strftime("%Y-%m-%d %H:%M")
+    title = " ".join(printable(session.title).split())[:80]
+    return Text(f"{when}  {session.runs:>2}  {title}  ({session.state})", no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,135 @@
+"""The scroll of cards: what a run's events become, live and when an earlier session is shown again."""
+
+from __future__ import annotations
+
+from textual.containers import VerticalScroll
+from textual.widgets import Collapsible
+
+from umi_local.events import CallEnded, CallStarted, Event, RunEnded, TextWritten, TurnEnded, TurnStarted, Warned
+from umi_local.messages import Role, Usage
+from umi_local.prompts import plan_text
+from umi_local.trajectory import StopReason, Trajectory
+from umi_local.tui.cards import GLYPHS, AnswerCard, CallCard, Card, NoteCard, QuestionCard, State, TurnCard, cost
+
+_MOST_CARDS = 300  # of a long conversation the oldest leave the screen; the store keeps them
+_STOPS = {
+    StopReason.GAVE_UP: "The agent gave up.",
+    StopReason.LOOP: "The agent repeated itself and was stopped; the answer is from what it knew.",
+    StopReason.STEP_LIMIT: "The agent used up its steps; the answer is from what it knew.",
+    StopReason.CONTEXT_FULL: "The conversation no longer fits; /new starts another.",
+    StopReason.CANCELLED: "You stopped it. What was said is kept.",
+    StopReason.FAILED: "The model failed.",
+}
+
+
+class Transcript(VerticalScroll):
+    """Cards, newest last. It follows the end unless someone has scrolled up."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+        self.working = False
+        self._turn: TurnCard | None = None
+        self._answer: AnswerCard | None = None
+        self._call: CallCard | None = None
+        self._caller: Usage | None = None
+
+    def on_mount(self) -> None:
+        self.anchor()
+
+    async def add(self, card: Card) -> None:
+        for welcome in self.query("#welcome"):
+            await welcome.remove()
+        await self.mount(card)
+        cards = list(self.query(Card))
+        if len(cards) > _MOST_CARDS:
+            await self.remove_children(cards[: len(cards) - _MOST_CARDS])
+
+    async def clear(self) -> None:
+        await self.remove_children()
+        self._turn = self._answer = self._call = None
+
+    async def show(self, event: Event) -> None:
+        match event:
+            case TurnStarted(Role.PLANNER | Role.SINGLE as role):
+                self._turn = TurnCard(role)
+                await self.add(self._turn)
+            case TurnStarted(Role.SUMMARIZER):
+                self._answer = AnswerCard()
+                await self.add(self._answer)
+            case TextWritten(Role.PLANNER | Role.SINGLE, text) if self._turn:
+                self._turn.write(text)
+            case TextWritten(Role.SUMMARIZER, text) if self._answer:
+                await self._answer.write(text)
+            case TurnEnded(Role.PLANNER | Role.SINGLE, _, _, usage) if self._turn:
+                self._turn.end(usage)
+            case TurnEnded(Role.CALLER, _, _, usage):
+                self._caller = usage
+            case TurnEnded(Role.SUMMARIZER, _, text, usage) if self._answer:
+                await self._answer.end(text.strip(), State.DONE, cost(usage))
+            case CallStarted(_, call):
+                self._call = CallCard(call, cost(self._caller) if self._caller else "")
+                await self.add(self._call)
+            case CallEnded(_, _, observation) if self._call:
+                self._call.end(observation)
+            case Warned(text):
+                await self.add(NoteCard(text, title="Warning"))
+            case RunEnded(run):
+                await self._close(run)
+            case _:
+                pass
+
+    async def show_run(self, run: Trajectory) -> None:
+        """A stored run, as it looked when it was made."""
+        await self.add(QuestionCard(run.query))
+        for step in run.steps:
+            turn = TurnCard(Role.PLANNER)
+            await self.add(turn)
+            turn.write(plan_text(step))
+            turn.turn_to(State.DONE)
+            for number, call in enumerate(step.calls):
+                card = CallCard(call)
+                await self.add(card)
+                if number < len(step.observations):
+                    card.end(step.observations[number])
+                else:
+                    card.turn_to(State.STOPPED)
+        if run.answer:
+            answer = AnswerCard()
+            await self.add(answer)
+            await answer.end(run.answer, State.DONE)
+        if run.stop is not StopReason.ANSWERED:
+            told = title_of_stop(run.stop) if run.stop else "It was broken off; ask again to have it answered."
+            await self.add(NoteCard(told, State.STOPPED, "Stopped"))
+
+    async def _close(self, run: Trajectory) -> None:
+        """Nothing is left writing; a single model's answer, which came with its plan, gets a card of its own."""
+        for card in self.query(Card):
+            if card.state in (State.WRITING, State.RUNNING):
+                card.turn_to(State.STOPPED)
+        if run.answer and self._answer is None:
+            answer = AnswerCard()
+            await self.add(answer)
+            await answer.end(run.answer, State.DONE)
+        self._turn = self._answer = self._call = self._caller = None
+
+    def fold_all(self) -> None:
+        """Unfold every call, or fold them if all are open."""
+        folds = list(self.query(Collapsible))
+        unfold = any(fold.collapsed for fold in folds)
+        for fold in folds:
+            fold.collapsed = not unfold
+
+    def outline(self) -> str:
+        """The run's cards as lines, for the side panel."""
+        lines = []
+        for card in self.query(Card):
+            if isinstance(card, QuestionCard):
+                lines.append(f"You: {card.question}")
+            else:
+                indent = "    " if isinstance(card, CallCard) else "  "
+                lines.append(f"{indent}{GLYPHS[card.state]} {card.title}")
+        return "\n".join(lines[-60:])
+
+
+def title_of_stop(stop: StopReason | None) -> str:
+    return _STOPS.get(stop, "It stopped.") if stop else "It stopped."
