@@ -116,6 +116,7 @@ def test_enter_denies_what_asks_and_nothing_is_written(tmp_path: Path) -> None:
     async def scene(chat: Chat) -> None:
         await chat.type("Write hello to a.txt")
         await chat.until(lambda: isinstance(chat.app.screen, ApprovalScreen))
+        assert chat.app.transcript.query(CallCard).last().state is State.WAITING
         shown = " ".join(str(static.content) for static in chat.app.screen.query(Static))
         assert "a.txt" in shown
         assert "hello" in shown
@@ -149,6 +150,17 @@ def test_allowed_for_the_session_it_does_not_ask_again(tmp_path: Path) -> None:
         assert [card.state for card in chat.cards(CallCard)] == [State.DONE, State.DONE]
 
     play(conversation(tmp_path, [*WRITE, *WRITE]), scene)
+
+
+def test_leaving_while_a_tool_asks_denies_it(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, WRITE)
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("Write hello to a.txt")
+        await chat.until(lambda: isinstance(chat.app.screen, ApprovalScreen))
+
+    play(talk, scene)
+    assert not (tmp_path / "files" / "a.txt").exists()
 
 
 class Slow(ScriptedBackend):

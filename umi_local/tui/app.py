@@ -16,29 +16,19 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Footer, Input, Static
 
 from umi_local.conversation import Conversation, Verdict
-from umi_local.errors import UmiError
+from umi_local.errors import StorageError, UmiError
 from umi_local.events import Event
 from umi_local.plain import printable
 from umi_local.toolbox import ApprovalRequest
 from umi_local.trajectory import StopReason, Trajectory
 from umi_local.tui.cards import AnswerCard, NoteCard, QuestionCard, State
+from umi_local.tui.commands import COMMANDS, export
 from umi_local.tui.screens import ApprovalScreen, HelpScreen, SessionsScreen
 from umi_local.tui.transcript import Transcript, title_of_stop
-from umi_local.wire import to_markdown
 
 _WIDE = 130  # columns from which the side panel is shown
 _WELCOME = """Ask anything. The planner decides, the caller writes the tool call, the summarizer answers.
 Nothing leaves this machine. /help shows keys and commands."""
-COMMANDS = {
-    "/new": "start a new session",
-    "/sessions": "resume an earlier session",
-    "/again": "ask the last question again",
-    "/tools": "list the tools",
-    "/export FILE": "write this session as Markdown",
-    "/copy": "copy the last answer",
-    "/help": "keys and commands",
-    "/quit": "leave",
-}
 
 
 class ChatApp(App[None]):
@@ -87,6 +77,7 @@ class ChatApp(App[None]):
         self._status = Static(id="status", markup=False)
         self._side = Static(id="side", markup=False)
         self.busy = False
+        self._asking: queue.Queue[Verdict] | None = None
         self._leaving = False
         self._asked: list[str] = []
         self._recalled = 0
@@ -109,6 +100,8 @@ class ChatApp(App[None]):
         self.set_class(self.size.width >= _WIDE, "wide")
 
     def on_unmount(self) -> None:
+        if self._asking is not None:
+            self._asking.put(Verdict.DENY)  # the run's thread waits for it
         self.conversation.cancel()
         self.conversation.close()
 
@@ -173,8 +166,12 @@ class ChatApp(App[None]):
     @on(ApprovalWanted)
     def wanted(self, message: ApprovalWanted) -> None:
         def decided(verdict: Verdict | None) -> None:
+            self._asking = None
+            self.transcript.waits(False)
             message.verdict.put(verdict or Verdict.DENY)
 
+        self._asking = message.verdict
+        self.transcript.waits(True)
         self.push_screen(ApprovalScreen(message.request), decided)
 
     # Commands and keys
@@ -193,7 +190,7 @@ class ChatApp(App[None]):
                 names = ", ".join(tool.name for tool in self.conversation.tools)
                 await self.transcript.add(NoteCard(names, title="Tools"))
             case "/export":
-                await self._export(argument.strip())
+                self._export(argument.strip())
             case "/copy":
                 self.action_copy()
             case "/help":
@@ -258,19 +255,17 @@ class ChatApp(App[None]):
             box.value = self._asked[self._recalled] if self._recalled < len(self._asked) else ""
             box.cursor_position = len(box.value)
 
-    async def _export(self, file: str) -> None:
+    def _export(self, file: str) -> None:
         runs = self.conversation.runs()
         if not file or not runs:
             self.notify("Name a file: /export talk.md" if runs else "Nothing was asked yet.", severity="warning")
             return
-        path = Path(file).expanduser()
         try:
-            with path.open("x", encoding="utf-8") as target:
-                target.write("\n\n---\n\n".join(map(to_markdown, runs)) + "\n")
-        except OSError as error:
-            self.notify(f"{path} cannot be written: {error.strerror}.", severity="error")
+            export(runs, Path(file).expanduser())
+        except StorageError as error:
+            self.notify(str(error), severity="error")
         else:
-            self.notify(f"Written to {path}.")
+            self.notify(f"Written to {file}.")
 
     # What is shown
 

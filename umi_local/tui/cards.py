@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 
-from rich.syntax import Syntax
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -117,7 +116,7 @@ class CallCard(Card):
         yield self._result
         with Collapsible(title="all of it", collapsed=True):
             arguments = json.dumps(dict(self.call.arguments), ensure_ascii=False, indent=2)
-            yield Static(Syntax(printable(arguments), "json", background_color="default", word_wrap=True), markup=False)
+            yield Static(Text(printable(arguments)), markup=False)
             yield self._whole
 
     def end(self, observation: Observation) -> None:

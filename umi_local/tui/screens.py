@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
-from rich.syntax import Syntax
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -46,8 +45,7 @@ class ApprovalScreen(ModalScreen[Verdict]):
                     yield Static(Text(visible(text)), classes="value", markup=False)
                 if request.preview:
                     yield Static(Text("what changes", "bold"), markup=False)
-                    preview = Syntax(visible(request.preview), "diff", background_color="default", word_wrap=True)
-                    yield Static(preview, classes="value", markup=False)
+                    yield Static(changes(visible(request.preview)), classes="value", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("Deny (d)", id="deny", variant="primary")
                 yield Button("Allow once (o)", id="once")
@@ -117,6 +115,15 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"), VerticalScroll():
             yield Static(Text("\n".join(self._lines)), markup=False)
+
+
+def changes(diff: str) -> Text:
+    """A diff with its lines coloured; the signs before them say the same."""
+    text = Text()
+    for line in diff.split("\n"):
+        style = "green" if line.startswith("+") else "red" if line.startswith("-") else ""
+        text.append(f"{line}\n", style)
+    return text
 
 
 def _line(session: Session) -> Text:

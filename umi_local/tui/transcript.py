@@ -112,6 +112,11 @@ class Transcript(VerticalScroll):
             await answer.end(run.answer, State.DONE)
         self._turn = self._answer = self._call = self._caller = None
 
+    def waits(self, for_person: bool) -> None:
+        """Whether the call that is going on waits for a person's word."""
+        if self._call is not None:
+            self._call.turn_to(State.WAITING if for_person else State.RUNNING)
+
     def fold_all(self) -> None:
         """Unfold every call, or fold them if all are open."""
         folds = list(self.query(Collapsible))
