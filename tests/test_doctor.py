@@ -47,7 +47,7 @@ def test_a_model_that_is_not_here_says_what_is_left_to_fetch() -> None:
 def test_the_command_prints_all_of_it_and_nothing_secret(
     flags: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "hunter2")
+    monkeypatch.setenv("UMI_LOCAL_API_KEY", "hunter2")
     with pytest.raises(SystemExit) as ended:
         run(["doctor", *flags])
     told = capsys.readouterr().out

@@ -15,9 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from umi_local.backends.openai_compatible import Server, ServerBackend, server_of
+from umi_local.backends.openai_compatible import ServerBackend
 from umi_local.backends.routed import RoutedBackend
 from umi_local.backends.scripted import Line, ScriptedBackend
+from umi_local.backends.server import Server, server_of
 from umi_local.constraints import constraint_for
 from umi_local.errors import ConfigError, ContextFull, ModelFailed, UsageError
 from umi_local.markup import MessagesMarkup
@@ -151,10 +152,10 @@ def test_a_wrong_address_on_a_server_is_told(server: Server) -> None:
 def test_the_key_comes_from_the_environment(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process, where = start(small_model, "--api_key", "right")
     try:
-        monkeypatch.setenv("OPENAI_API_KEY", "wrong")
+        monkeypatch.setenv("UMI_LOCAL_API_KEY", "wrong")
         with pytest.raises(ConfigError, match="refused the key"):
             ServerBackend(where).describe(Role.PLANNER)
-        monkeypatch.setenv("OPENAI_API_KEY", "right")
+        monkeypatch.setenv("UMI_LOCAL_API_KEY", "right")
         assert ServerBackend(where).describe(Role.PLANNER).name == "small"
     finally:
         process.kill()
@@ -197,7 +198,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
-    with pytest.raises(UsageError, match="OPENAI_API_KEY") as refused:
+    with pytest.raises(UsageError, match="UMI_LOCAL_API_KEY") as refused:
         server_of("http://me:hunter2@host/v1")
     assert "hunter2" not in str(refused.value)
 

@@ -49,7 +49,6 @@ class Agent:
             ContextFull: the conversation no longer fits; the run is ended and told to `emit` first, as with
             every other UmiError.
         """
-        self._cancelled = False
         trajectory = Trajectory(query, tuple(self.toolbox.specs), tuple(history), context)
         self.emit(RunStarted(trajectory))
         self._run = trajectory
@@ -61,10 +60,12 @@ class Agent:
         except UmiError as error:
             self._end(StopReason.CONTEXT_FULL if isinstance(error, ContextFull) else StopReason.FAILED)
             raise
+        finally:
+            self._cancelled = False
         return self._run
 
     def cancel(self) -> None:
-        """Stop as soon as possible; `run` then returns what there is."""
+        """Stop as soon as possible; `run` then returns what there is. Before a run it stops that one."""
         self._cancelled = True
         self.backend.cancel()
 
@@ -105,10 +106,12 @@ class Agent:
         most = 0
         observations: list[Observation] = []
         for call in calls:
+            if self._cancelled:
+                break
             observation, times = repeats.note(call, self._observe(call))
             observations.append(observation)
             most = max(most, times)
-        self._run = self._run.with_last(Step(decision, calls, tuple(observations)))
+        self._run = self._run.with_last(Step(decision, calls[: len(observations)], tuple(observations)))
         self._step_ended()
         return most
 

@@ -73,17 +73,16 @@ def renderer_for(wanted: Setup, backend: Backend) -> Renderer:
     by_role: dict[Role, Renderer] = {}
     for role in wanted.served_roles:
         by_role[role] = ChatRenderer(style, MessagesMarkup(style.cues), examples, folded)
-    if wanted.local_roles:
-        first = wanted.local_roles[0]
-        named = wanted.pack.markup if wanted.pack and wanted.packed(first) else "auto"
-        markup = markup_for(named, backend.describe(first), style.speakers, style.cues)
-        by_role |= dict.fromkeys(wanted.local_roles, ChatRenderer(style, markup, examples, folded))
-    return RoutedRenderer(by_role) if wanted.served_roles else by_role[wanted.roles[0]]
+    for role in wanted.local_roles:
+        named = wanted.pack.markup if wanted.pack and wanted.packed(role) else "auto"
+        markup = markup_for(named, backend.describe(role), style.speakers, style.cues)
+        by_role[role] = ChatRenderer(style, markup, examples, folded)
+    first = by_role[wanted.roles[0]]
+    return first if all(renderer == first for renderer in by_role.values()) else RoutedRenderer(by_role)
 
 
 def agent_for(wanted: Setup, backend: Backend, toolbox: LocalToolbox, emit: Emit) -> Agent:
     """An agent on a backend. Tools whose schemas cannot be constrained are left out, each with a warning."""
-    tell_of_servers(wanted, emit)
     renderer = renderer_for(wanted, backend)
     crew = _crew(wanted.settings, backend, renderer, emit)
     return Agent(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from umi_local.agent import Agent
-from umi_local.assemble import agent_for, backend_for, broadcast, context_for, toolbox_for
+from umi_local.assemble import agent_for, backend_for, broadcast, context_for, tell_of_servers, toolbox_for
 from umi_local.messages import Message
 from umi_local.paths import notes_file
 from umi_local.prompts import messages_of
@@ -23,7 +23,7 @@ from umi_local.trajectory import Trajectory
 
 
 class Verdict(StrEnum):
-    """What a person says of a call that asks. `SESSION` allows the tool until the conversation is closed."""
+    """What a person says of a call that asks. `SESSION` allows the tool until another session is begun."""
 
     ONCE = "once"
     SESSION = "session"
@@ -52,6 +52,8 @@ class Conversation:
     _backend: Backend | None = None
     _agent: Agent | None = None
     _allowed: set[str] = field(default_factory=set)
+    _stop: bool = False
+    _told: bool = False
 
     def ask(self, question: str, *listeners: Emit) -> tuple[Trajectory, dict[str, Any]]:
         """Answer a question in the light of what was said before. Returns the run and what it cost.
@@ -59,6 +61,7 @@ class Conversation:
         Raises:
             UmiError: the run failed; it is stored as such, and the next question starts a new process.
         """
+        self._stop = False
         history = self.history()
         if not self.session:
             self.session = self.store.create(
@@ -70,14 +73,24 @@ class Conversation:
         toolbox = toolbox_for(self.tools, self.workspace, notes_file(), approval)
         stats, started = Stats(), time.monotonic()
         emit = broadcast(stats, self.store.record(self.session), *listeners)
+        if not self._told:
+            tell_of_servers(self.wanted, emit)
+            self._told = True
         self._agent = agent_for(self.wanted, self._backend, toolbox, emit)
-        run = self._agent.run(question, history, context_for(toolbox))
+        if self._stop:  # while the model was loaded
+            self._agent.cancel()
+        try:
+            run = self._agent.run(question, history, context_for(toolbox))
+        finally:
+            self._agent = None
         return run, stats.to_json(time.monotonic() - started)
 
     def cancel(self) -> None:
         """Stop the run that is going on; `ask` then returns what there is."""
-        if self._agent is not None:
-            self._agent.cancel()
+        self._stop = True
+        agent = self._agent  # the run's thread may take it away
+        if agent is not None:
+            agent.cancel()
 
     def runs(self) -> tuple[Trajectory, ...]:
         """What was asked so far, answered or not."""
@@ -90,6 +103,7 @@ class Conversation:
     def new(self) -> None:
         """Go on in a new session; it is stored with its first question."""
         self.session = ""
+        self._allowed.clear()
 
     def resume(self, prefix: str) -> None:
         """Go on in the session whose id begins like this.
@@ -98,6 +112,7 @@ class Conversation:
             UsageError: there is none, or more than one.
         """
         self.session = self.store.get(prefix).id
+        self._allowed.clear()
 
     def close(self) -> None:
         if self._backend is not None:

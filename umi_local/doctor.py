@@ -15,7 +15,7 @@ from umi_local.manifest import PackFile
 from umi_local.packs import DEFAULT_PACK, load_pack, pack_names
 from umi_local.paths import config_dir, data_dir
 from umi_local.pull import bytes_to_fetch, is_recorded, missing, path_of
-from umi_local.settings import Settings, load_settings
+from umi_local.settings import load_settings
 
 _PACKAGES = ("umi-local", "llama-cpp-python", "llguidance", "textual", "torch", "openai")
 _COMPILERS = ("cc", "c++", "cmake")
@@ -75,15 +75,12 @@ def _folders() -> dict[str, Any]:
 def _settings() -> dict[str, Any]:
     """Each setting's value and whether it is the user's own."""
     path = config_dir() / "config.toml"
-    chosen, default = load_settings(path).model_dump(mode="json"), Settings().model_dump(mode="json")
-    origin = str(path) if path.is_file() else None
-    return {
-        "file": origin,
-        "values": {
-            name: {"value": value, "from": "config.toml" if value != default[name] else "default"}
-            for name, value in chosen.items()
-        },
+    chosen = load_settings(path)
+    values = {
+        name: {"value": value, "from": "config.toml" if name in chosen.model_fields_set else "default"}
+        for name, value in chosen.model_dump(mode="json").items()
     }
+    return {"file": str(path) if path.is_file() else None, "values": values}
 
 
 def _packs() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from umi_local.backends.llama_cpp.spec import ModelSpec
-from umi_local.backends.openai_compatible import Server
+from umi_local.backends.server import Server
 from umi_local.errors import UsageError
 from umi_local.manifest import PackFile, RolePack
 from umi_local.messages import TEAM, Role

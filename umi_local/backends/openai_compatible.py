@@ -12,55 +12,19 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from umi_local.errors import ConfigError, ContextFull, ModelFailed, UsageError
+from umi_local.backends.server import KEY_VARIABLE, Server
+from umi_local.errors import ConfigError, ContextFull, ModelFailed
 from umi_local.messages import Completion, Constraint, ModelInfo, Prompt, Role, Sampling, ToolCall, Usage
 from umi_local.prompts import json_calls, plan_text
 from umi_local.trajectory import Decision, Next, Step
 
-KEY_VARIABLE = "OPENAI_API_KEY"
 _CONTEXT = 8192  # tokens, where the server does not tell
 _CHARACTERS_PER_TOKEN = 3  # fewer than any of today's vocabularies needs for English, so that a budget holds
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where a role's model is served: the address that ends in /v1, and the model's name there, empty for its first."""
-
-    url: str
-    model: str = ""
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.url).netloc.rpartition("@")[2]
-
-    @property
-    def is_this_machine(self) -> bool:
-        return urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
-
-
-def server_of(text: str) -> Server:
-    """`http://HOST:PORT/v1#MODEL` as a server.
-
-    Raises:
-        UsageError: it is no such address, or holds a password, which would be shown and stored.
-    """
-    address, _, model = text.partition("#")
-    try:
-        parts = urlsplit(address)
-        named = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        named = False
-    if not named:
-        raise UsageError(f"{text} is no server's address.", "Write it as http://HOST:PORT/v1#MODEL.")
-    if parts.username or parts.password:
-        raise UsageError("A server's address may hold no password.", f"Put the key into {KEY_VARIABLE}.")
-    return Server(address.rstrip("/"), model)
 
 
 class ServerBackend:
@@ -88,7 +52,7 @@ class ServerBackend:
         )
         self._lock = threading.Lock()
         self._info: ModelInfo | None = None
-        self._streams: set[Any] = set()
+        self._turns: set[_Turn] = set()
         self._schema_as = _json_schema
 
     def describe(self, role: Role) -> ModelInfo:
@@ -132,10 +96,12 @@ class ServerBackend:
         return Completion(text, written.finished, written.usage(time.monotonic() - started))
 
     def cancel(self) -> None:
-        for stream in list(self._streams):
-            self._streams.discard(stream)
-            with contextlib.suppress(Exception):  # whatever state the connection is in, it is given up
-                stream.close()
+        """Stop every turn; one whose server has not begun to answer stops when it does."""
+        for turn in list(self._turns):
+            turn.cancelled = True
+            if turn.stream is not None:
+                with contextlib.suppress(Exception):  # whatever state the connection is in, it is given up
+                    turn.stream.close()
 
     def close(self) -> None:
         self.cancel()
@@ -146,6 +112,8 @@ class ServerBackend:
             served = list(self._client.models.list())
         except self._openai.OpenAIError as error:
             raise self._translated(error) from None
+        except (AttributeError, TypeError, ValueError):  # it answered, but not as this API does
+            raise ConfigError(f"{self._server.url} is no address of this API.", "Most end in /v1.") from None
         names = [model.id for model in served]
         wanted = self._server.model or (names[0] if names else "")
         if wanted not in names:
@@ -168,28 +136,38 @@ class ServerBackend:
 
     def _stream(self, request: dict[str, Any], on_text: Callable[[str], None]) -> _Written:
         """Raises _FormRefused where another form of the schema may do."""
-        written = _Written()
-        stream: Any = None
+        written, turn = _Written(), _Turn()
+        self._turns.add(turn)
         try:
-            stream = self._client.chat.completions.create(**request)
-            self._streams.add(stream)
-            for chunk in stream:
+            turn.stream = self._client.chat.completions.create(**request)
+            chunks = iter(turn.stream)
+            while (chunk := self._next(chunks, turn)) is not None:
                 written.take(chunk, on_text)
-        except Exception as error:
-            # A connection that is closed while it is read shows as any of several packages' errors.
-            if stream is None or stream in self._streams:
-                self._streams.discard(stream)
-                raise self._failure(error, request) from None
-        cancelled = stream not in self._streams
-        self._streams.discard(stream)
-        if not written.ended and not cancelled:
+        except self._openai.OpenAIError as error:
+            raise self._failure(error, request) from None
+        finally:
+            self._turns.discard(turn)
+        if not written.ended and not turn.cancelled:
             raise ModelFailed(f"The server {self._server.host} broke off its answer.", "Ask again, or see its log.")
-        written.finished = written.finished and not cancelled
+        written.finished = written.finished and not turn.cancelled
         return written
 
+    def _next(self, chunks: Iterator[Any], turn: _Turn) -> Any:
+        """The next piece of a stream; None at its end or once the turn is cancelled."""
+        if turn.cancelled:
+            return None
+        try:
+            return next(chunks, None)
+        except Exception as error:
+            # A connection that is closed while it is read shows as any of several packages' errors.
+            if turn.cancelled:
+                return None
+            if isinstance(error, self._openai.OpenAIError):
+                raise
+            broke_off = f"The server {self._server.host} broke off its answer."
+            raise ModelFailed(broke_off, "Ask again, or see its log.") from None
+
     def _failure(self, error: Exception, request: Mapping[str, Any]) -> Exception:
-        if not isinstance(error, self._openai.OpenAIError):
-            return ModelFailed(f"The server {self._server.host} broke off its answer.", "Ask again, or see its log.")
         if request.get("response_format", {}).get("type") == "json_schema" and "response_format" in str(error):
             return _FormRefused()
         return self._translated(error)
@@ -217,6 +195,14 @@ class ServerBackend:
         if isinstance(error, openai.APIStatusError) and _is_about_length(told):
             return ContextFull(f"The conversation does not fit the context of {host}: {told}", "Start a new session.")
         return ModelFailed(f"The server {host} failed: {told}", "Ask again, or look into its log.")
+
+
+@dataclass(eq=False)
+class _Turn:
+    """A turn that is going on. `stream` is there once the server has begun to answer."""
+
+    stream: Any = None
+    cancelled: bool = False
 
 
 class _FormRefused(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,14 @@ def bench(wanted: Setup, naive: bool, tell: Callable[[str], None] = lambda _: No
     """
     specs, pinned = wanted.specs()
     model = Path(specs[Role.PLANNER].model)
+    tell("the machine's limits")
+    before = _limits(LlamaCppBackend(specs, pinned, tuning=threads_file()))
+    # All that follows has as many threads: this measurement's own load must not start another trial in the middle.
+    fixed = {role: replace(spec, threads=int(before["threads"])) for role, spec in specs.items()}
 
     def backend(features: Features, snapshots: Snapshots | None = None) -> LlamaCppBackend:
-        return LlamaCppBackend(specs, pinned, snapshots, features, threads_file())
+        return LlamaCppBackend(fixed, pinned, snapshots, features)
 
-    tell("the machine's limits")
-    before = _limits(backend(Features()))
     turns = _turns(wanted, backend(Features()))
     found = Bench(Limits(before["read"], before["write"], before["cache_bytes"], model.stat().st_size))
     found.distinct = distinct_tokens(turns, Vocabulary(model))

@@ -103,13 +103,15 @@ def answer(
     listeners: Sequence[Emit | None],
 ) -> tuple[Trajectory, dict[str, Any]]:
     """One run on llama.cpp, and what it cost."""
-    from umi_local.assemble import agent_for, backend_for, broadcast, context_for
+    from umi_local.assemble import agent_for, backend_for, broadcast, context_for, tell_of_servers
     from umi_local.stats import Stats
 
     stats, started = Stats(), time.monotonic()
     backend = backend_for(wanted)
     try:
-        agent = agent_for(wanted, backend, toolbox, broadcast(stats, *listeners))
+        emit = broadcast(stats, *listeners)
+        tell_of_servers(wanted, emit)
+        agent = agent_for(wanted, backend, toolbox, emit)
         trajectory = agent.run(question, history, context_for(toolbox))
     finally:
         backend.close()

@@ -57,7 +57,9 @@ def chat(
         _line_by_line(conversation)
     else:
         # Found by name: neither front end imports the other.
-        import_module("umi_local.tui").ChatApp(conversation).run()
+        app = import_module("umi_local.tui").ChatApp(conversation)
+        app.run()
+        raise typer.Exit(app.return_code or 0)
 
 
 def _folder(workspace: Path) -> Path:
@@ -90,7 +92,7 @@ def _line_by_line(conversation: Conversation) -> None:
                     run, _ = conversation.ask(question, StepPrinter())
                     typer.echo(printable(run.answer) if run.answer else f"No answer: {run.stop}.")
                 except UmiError as error:
-                    typer.echo(str(error), err=True)
+                    typer.echo(printable(str(error)), err=True)
     finally:
         conversation.close()
 

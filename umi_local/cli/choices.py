@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from umi_local.backends.openai_compatible import Server
+    from umi_local.backends.server import Server
     from umi_local.messages import Role
     from umi_local.settings import Settings
     from umi_local.setups import Setup
@@ -51,7 +51,7 @@ def resolve(
     Raises:
         UsageError, ConfigError: a flag or setting does not fit.
     """
-    from umi_local.backends.openai_compatible import server_of
+    from umi_local.backends.server import server_of
     from umi_local.setups import setup, user_settings
 
     settings = changed(user_settings(), {name: value for name, value in flags.items() if value not in (None, "")})
@@ -113,6 +113,19 @@ def existing(flag: str, file: str) -> Path:
 def tool_names(text: str | None) -> list[str] | None:
     """`a,b` as a list; None stays None. An empty text means no tools at all."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def say_where_text_goes(wanted: Setup) -> None:
+    """On stderr, for commands that show no events."""
+    from umi_local.assemble import tell_of_servers
+    from umi_local.events import Warned
+    from umi_local.plain import printable
+
+    def say(event: object) -> None:
+        if isinstance(event, Warned):
+            typer.echo(printable(event.text), err=True)
+
+    tell_of_servers(wanted, say)
 
 
 def pull_missing(wanted: Setup) -> None:

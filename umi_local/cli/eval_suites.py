@@ -72,7 +72,9 @@ def suite_command(name: str, entry: Entry) -> Callable[..., None]:
         seed: choices.Seed = None,
         gpu_layers: choices.GpuLayers = "",
     ) -> None:
-        wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
+        # Each item lists tools of its own: kept beginnings would push the user's out and never be used.
+        flags = {"mode": mode, "max_steps": max_steps, "seed": seed, "gpu_layers": gpu_layers, "snapshot_megabytes": 0}
+        wanted = choices.resolve(pack, model, adapter, **flags)
         options = {"split": split, "file": str(file or ""), "gold_plan": "yes" if gold_plan else ""}
         output = _Output(report, html, predictions, compare or [], json_output)
         measure_suite(name, data, options, wanted, limit, fresh, jobs, output)
@@ -101,6 +103,7 @@ def measure_suite(
     suite = suite_named(name, data, {**options, "style": wanted.pack.style if wanted.pack else "chat"})
     earlier = [read_report(path) for path in output.compare]
     choices.pull_missing(wanted)
+    choices.say_where_text_goes(wanted)
     facts = provenance(wanted)
     given = {key: value for key, value in options.items() if value and key != "file"}
     settings = {"suite": name, "source": suite.source, "options": given, **facts}

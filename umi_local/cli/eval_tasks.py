@@ -54,6 +54,7 @@ def tasks(
     todo = read_tasks(file)
     wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
     choices.pull_missing(wanted)
+    choices.say_where_text_goes(wanted)
     scores: list[Score] = []
     with runner(wanted, workspace, choices.tool_names(tools), allow or [], verbose) as run:
         if not json_output:

@@ -29,7 +29,6 @@ _LONGEST_VALUE = 48
 _LONGEST_AIM = 12
 _LONGEST_PURPOSE = 100  # characters, as the form allows
 _NO_INFINITIVE = {"the", "a", "an", "this", "it", "its", "these", "all", "and", "or"}
-_FAILED = re.compile(r"\b(error|failed|failure|invalid|not found|exception|denied)\b", re.IGNORECASE)
 _EMPTY = {"", "[]", "{}", "null", "none", '""'}
 
 
@@ -55,14 +54,11 @@ def aim(tool: ToolSpec) -> str:
     if not 2 <= len(words) <= _LONGEST_AIM or words[0].lower() in _NO_INFINITIVE or not words[0].isalpha():
         return ""
     first = words[0].lower()
-    if first.endswith("s") and not first.endswith("ss"):
+    if first.endswith(("ches", "shes", "sses", "xes", "zes")):
+        first = first[:-2]
+    elif first.endswith("s") and not first.endswith("ss"):
         first = first[:-1]
     return " ".join([first, *words[1:]])
-
-
-def looks_failed(content: str) -> bool:
-    """Whether an observation reads like an error; recorded runs do not say."""
-    return len(content) < 400 and bool(_FAILED.search(content))
 
 
 def _rationale(step: Step, before: list[Step], run: Trajectory, meta: Mapping[str, Any], chance: random.Random) -> str:
@@ -73,7 +69,7 @@ def _rationale(step: Step, before: list[Step], run: Trajectory, meta: Mapping[st
     words = _words()
     missing = {"aim": str(meta.get("missing_aim") or "do this")}
     if step.decision.next is Next.GIVE_UP:
-        return chance.choice(words["give_up"]["templates"]).format_map(missing)
+        return f"No tool can {missing['aim']}."
     return chance.choice(words["conclude"][_kind_of_end(before, run, meta)]).format_map(missing)
 
 
@@ -83,7 +79,7 @@ def _kind_of_end(before: list[Step], run: Trajectory, meta: Mapping[str, Any]) -
             return "cannot"
         return "asks" if run.tools and run.answer.rstrip().endswith("?") and meta.get("kind") != "chat" else "direct"
     observation = before[-1].observations[0]
-    if observation.is_error or looks_failed(observation.content):
+    if observation.is_error:
         return "after_error"
     if observation.content.strip().lower() in _EMPTY:
         return "after_nothing"

@@ -54,7 +54,7 @@ class Varier:
         record = self._with_distractors(record, chance)
         draw = chance.random()
         if draw < self.shares.impossible:
-            record = without_the_tool(record, chance)
+            record = without_the_tool(record)
         elif draw < self.shares.impossible + self.shares.failing:
             record = with_a_failure(record, chance)
         draw = chance.random()
@@ -164,8 +164,8 @@ def masks(record: Record, chance: random.Random) -> Naming:
     return naming
 
 
-def without_the_tool(record: Record, chance: random.Random) -> Record:
-    """The needed tool is no longer listed: the run gives up, or says what is missing."""
+def without_the_tool(record: Record) -> Record:
+    """The needed tool is no longer listed: the answer says what is missing. (Giving up is open after an error only.)"""
     run = record.trajectory
     if not record.calls or run.history:
         return record
@@ -175,11 +175,9 @@ def without_the_tool(record: Record, chance: random.Random) -> Record:
     if not what or not left:
         return record
     meta = {**record.meta, "missing_aim": what, "grounded": True}
-    gives_up = chance.random() < 0.5
-    end = Next.GIVE_UP if gives_up else Next.CONCLUDE
-    answer = "" if gives_up else f"I'm sorry, none of my tools can {what}."
-    stop = StopReason.GAVE_UP if gives_up else StopReason.ANSWERED
-    run = replace(run, tools=left, steps=(Step(Decision("", end)),), answer=answer, stop=stop)
+    answer = f"I'm sorry, none of my tools can {what}."
+    steps = (Step(Decision("", Next.CONCLUDE)),)
+    run = replace(run, tools=left, steps=steps, answer=answer, stop=StopReason.ANSWERED)
     return replace(record, trajectory=run, meta=meta)
 
 

@@ -11,24 +11,23 @@ from textual import on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widgets import Footer, Input, Static
 
 from umi_local.conversation import Conversation, Verdict
-from umi_local.errors import StorageError, UmiError
+from umi_local.errors import UmiError
 from umi_local.events import Event
 from umi_local.plain import printable
 from umi_local.toolbox import ApprovalRequest
-from umi_local.trajectory import StopReason, Trajectory
+from umi_local.trajectory import StopReason
 from umi_local.tui.cards import AnswerCard, NoteCard, QuestionCard, State
 from umi_local.tui.commands import COMMANDS, export
+from umi_local.tui.messages import AgentEvent, ApprovalWanted, RunDone
 from umi_local.tui.screens import ApprovalScreen, HelpScreen, SessionsScreen
 from umi_local.tui.transcript import Transcript, title_of_stop
 
 _WIDE = 130  # columns from which the side panel is shown
-_WELCOME = """Ask anything. The planner decides, the caller writes the tool call, the summarizer answers.
-Nothing leaves this machine. /help shows keys and commands."""
+_WELCOME = "Ask anything. The planner decides, the caller writes the tool call, the summarizer answers.\n"
 
 
 class ChatApp(App[None]):
@@ -46,27 +45,6 @@ class ChatApp(App[None]):
         Binding("ctrl+c", "interrupt", "Stop, twice to leave", show=False, priority=True),
         Binding("ctrl+q", "quit", "Quit"),
     ]
-
-    class AgentEvent(Message):
-        """An event of the run that is going on."""
-
-        def __init__(self, event: Event) -> None:
-            super().__init__()
-            self.event = event
-
-    class RunDone(Message):
-        """The run is over: how it went and what it cost, or why it failed."""
-
-        def __init__(self, run: Trajectory | None, stats: dict[str, Any], error: UmiError | None) -> None:
-            super().__init__()
-            self.run, self.stats, self.error = run, stats, error
-
-    class ApprovalWanted(Message):
-        """A tool asks, and the run's thread waits for the verdict."""
-
-        def __init__(self, request: ApprovalRequest, verdict: queue.Queue[Verdict]) -> None:
-            super().__init__()
-            self.request, self.verdict = request, verdict
 
     def __init__(self, conversation: Conversation) -> None:
         super().__init__()
@@ -128,14 +106,14 @@ class ChatApp(App[None]):
     @work(thread=True)
     def _run(self, question: str) -> None:
         def emit(event: Event) -> None:
-            self.post_message(self.AgentEvent(event))
+            self.post_message(AgentEvent(event))
 
         try:
             run, stats = self.conversation.ask(question, emit)
         except UmiError as error:
-            self.post_message(self.RunDone(None, {}, error))
+            self.post_message(RunDone(None, {}, error))
         else:
-            self.post_message(self.RunDone(run, stats, None))
+            self.post_message(RunDone(run, stats, None))
 
     @on(AgentEvent)
     async def happened(self, message: AgentEvent) -> None:
@@ -160,8 +138,13 @@ class ChatApp(App[None]):
 
     def _approve(self, request: ApprovalRequest) -> Verdict:
         verdict: queue.Queue[Verdict] = queue.Queue(1)
-        self.post_message(self.ApprovalWanted(request, verdict))
-        return verdict.get()
+        self.post_message(ApprovalWanted(request, verdict))
+        while True:
+            try:
+                return verdict.get(timeout=0.5)
+            except queue.Empty:
+                if not self.is_running:  # left before the question could be shown
+                    return Verdict.DENY
 
     @on(ApprovalWanted)
     def wanted(self, message: ApprovalWanted) -> None:
@@ -198,16 +181,20 @@ class ChatApp(App[None]):
             case "/quit" | "/bye" | "/exit":
                 self.exit()
             case _:
-                self.notify(f"There is no command {printable(name)}. /help lists them.", severity="warning")
+                self.notify(
+                    f"There is no command {printable(name)}. /help lists them.", severity="warning", markup=False
+                )
 
-    async def action_stop(self) -> None:
-        """Stop the run and keep what was said."""
+    def action_stop(self) -> None:
+        """Stop the run and keep what was said; what it asks for is denied."""
         if self.busy:
             self.conversation.cancel()
+            if isinstance(self.screen, ApprovalScreen):
+                self.screen.dismiss(Verdict.DENY)
 
     def action_interrupt(self) -> None:
         if self.busy:
-            self.conversation.cancel()
+            self.action_stop()
         elif self._leaving:
             self.exit()
         else:
@@ -229,8 +216,11 @@ class ChatApp(App[None]):
 
     async def _resume(self, session: str | None) -> None:
         if session:
-            self.conversation.resume(session)
-            await self._show_session()
+            try:
+                self.conversation.resume(session)
+                await self._show_session()
+            except UmiError as error:
+                self._tell(error)
 
     def action_fold(self) -> None:
         self.transcript.fold_all()
@@ -252,20 +242,24 @@ class ChatApp(App[None]):
         if event.key in ("up", "down") and box.has_focus and self._asked:
             step = -1 if event.key == "up" else 1
             self._recalled = min(max(self._recalled + step, 0), len(self._asked))
-            box.value = self._asked[self._recalled] if self._recalled < len(self._asked) else ""
+            earlier = self._asked[self._recalled] if self._recalled < len(self._asked) else ""
+            box.value = " ".join(printable(earlier).split())
             box.cursor_position = len(box.value)
 
     def _export(self, file: str) -> None:
-        runs = self.conversation.runs()
-        if not file or not runs:
-            self.notify("Name a file: /export talk.md" if runs else "Nothing was asked yet.", severity="warning")
-            return
         try:
+            runs = self.conversation.runs()
+            if not file or not runs:
+                self.notify("Name a file: /export talk.md" if runs else "Nothing was asked yet.", severity="warning")
+                return
             export(runs, Path(file).expanduser())
-        except StorageError as error:
-            self.notify(str(error), severity="error")
+        except UmiError as error:
+            self._tell(error)
         else:
-            self.notify(f"Written to {file}.")
+            self.notify(printable(f"Written to {file}."), markup=False)
+
+    def _tell(self, error: UmiError) -> None:
+        self.notify(printable(str(error)), severity="error", markup=False)
 
     # What is shown
 
@@ -276,7 +270,9 @@ class ChatApp(App[None]):
         self._asked = [run.query for run in runs]
         self._recalled = len(self._asked)
         if not runs:
-            await self.transcript.mount(Static(_WELCOME, id="welcome", markup=False))
+            where = "" if self.conversation.wanted.served_roles else "Nothing leaves this machine. "
+            welcome = f"{_WELCOME}{where}/help shows keys and commands."
+            await self.transcript.mount(Static(welcome, id="welcome", markup=False))
         for run in runs:
             await self.transcript.show_run(run)
         self._show_status({})

@@ -86,8 +86,7 @@ class SessionsScreen(ModalScreen[str]):
         self._fill(event.value)
 
     def on_input_submitted(self) -> None:
-        options = self.query_one(OptionList)
-        self.dismiss(str(options.get_option_at_index(0).id) if options.option_count else "")
+        self.dismiss(self.query_one(OptionList).get_option_at_index(0).id or "")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(str(event.option_id))

@@ -9,7 +9,18 @@ from umi_local.events import CallEnded, CallStarted, Event, RunEnded, TextWritte
 from umi_local.messages import Role, Usage
 from umi_local.prompts import plan_text
 from umi_local.trajectory import StopReason, Trajectory
-from umi_local.tui.cards import GLYPHS, AnswerCard, CallCard, Card, NoteCard, QuestionCard, State, TurnCard, cost
+from umi_local.tui.cards import (
+    GLYPHS,
+    AnswerCard,
+    CallCard,
+    Card,
+    NoteCard,
+    QuestionCard,
+    State,
+    TurnCard,
+    cost,
+    one_line,
+)
 
 _MOST_CARDS = 300  # of a long conversation the oldest leave the screen; the store keeps them
 _STOPS = {
@@ -129,7 +140,7 @@ class Transcript(VerticalScroll):
         lines = []
         for card in self.query(Card):
             if isinstance(card, QuestionCard):
-                lines.append(f"You: {card.question}")
+                lines.append(f"You: {one_line(card.question)}")
             else:
                 indent = "    " if isinstance(card, CallCard) else "  "
                 lines.append(f"{indent}{GLYPHS[card.state]} {card.title}")

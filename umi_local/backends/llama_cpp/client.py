@@ -19,7 +19,7 @@ from umi_local.backends.llama_cpp.memory import available_memory
 from umi_local.backends.llama_cpp.snapshots import Snapshots
 from umi_local.backends.llama_cpp.spec import ALL_FEATURES, Features, ModelSpec
 from umi_local.convert.vet import vet_gguf
-from umi_local.errors import ModelFailed, ModelMissing, OutOfMemory, UmiError
+from umi_local.errors import ModelError, ModelFailed, ModelMissing, OutOfMemory, UmiError
 from umi_local.messages import Completion, Constraint, ModelInfo, Prompt, Role, Sampling, Segment, Usage
 
 _CANCEL_GRACE_SECONDS = 2.0
@@ -65,7 +65,8 @@ class LlamaCppBackend:
         self._next_id = 0
         self._write_lock = threading.Lock()
         self._turn = threading.Lock()
-        self._kill_timer: threading.Timer | None = None
+        self._cancelled = 0  # the number of the request that was cancelled last
+        self._closed = False
 
     def describe(self, role: Role) -> ModelInfo:
         return ModelInfo(**self._ask("describe", role))
@@ -84,7 +85,12 @@ class LlamaCppBackend:
     ) -> Completion:
         """As the protocol says. With `recorded` the turn is that text, whatever the model would have written."""
         asked = {"grammar": constraint.grammar if constraint else None, "recorded": recorded}
-        reply = self._ask("complete", role, on_token, **asked, sampling=asdict(sampling), **_prompt(prompt))
+        try:
+            reply = self._ask("complete", role, on_token, **asked, sampling=asdict(sampling), **_prompt(prompt))
+        except ModelError:
+            if self._cancelled != self._next_id:
+                raise
+            return Completion("", finished=False)  # it did not stop in time and was killed
         usage, notes = Usage(**reply.pop("usage")), tuple(reply.pop("notes"))
         return Completion(usage=usage, notes=notes, **reply)
 
@@ -94,16 +100,27 @@ class LlamaCppBackend:
 
     def cancel(self) -> None:
         """Ask the child to stop at the next operation; kill it if it does not within two seconds."""
-        child = self._child
-        if child is None or not self._turn.locked():
+        child, turn = self._child, self._next_id
+        if child is None or not self._turn.locked() or self._cancelled == turn:
             return
-        self._kill_timer = threading.Timer(_CANCEL_GRACE_SECONDS, child.kill)
-        self._kill_timer.daemon = True
-        self._kill_timer.start()
+        self._cancelled = turn
+
+        def give_up() -> None:
+            if self._turn.locked() and self._next_id == turn:
+                child.kill()
+
+        timer = threading.Timer(_CANCEL_GRACE_SECONDS, give_up)
+        timer.daemon = True
+        timer.start()
         with contextlib.suppress(OSError), self._write_lock:
             self._send(child, {"op": "cancel"})
 
     def close(self) -> None:
+        """End the process; a turn that is going on in another thread fails, and no process is started again."""
+        self._closed = True
+        self._drop_child()
+
+    def _drop_child(self) -> None:
         child, self._child = self._child, None
         if child is None:
             return
@@ -122,16 +139,12 @@ class LlamaCppBackend:
                 with self._write_lock:
                     self._send(child, {"id": self._next_id, "op": op, "role": role.value, **fields})
                 return self._reply(child, on_text)
-            except OSError:
+            except (OSError, ValueError):  # the latter from a stream that `close` has closed
                 raise self._obituary(child) from None
             except KeyboardInterrupt:
                 # Whatever the child still says belongs to a turn that nobody waits for.
-                self.close()
+                self._drop_child()
                 raise
-            finally:
-                if self._kill_timer:
-                    self._kill_timer.cancel()
-                    self._kill_timer = None
 
     def _reply(self, child: subprocess.Popen[str], on_text: Callable[[str], None]) -> Any:
         assert child.stdout is not None
@@ -155,7 +168,9 @@ class LlamaCppBackend:
     def _running(self) -> subprocess.Popen[str]:
         if self._child and self._child.poll() is None:
             return self._child
-        self.close()
+        self._drop_child()
+        if self._closed:
+            raise ModelFailed("The model's process was closed.")
         for path in {path for spec in self._specs.values() for path in (spec.model, spec.adapter) if path}:
             self._check(path)
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
@@ -190,10 +205,13 @@ class LlamaCppBackend:
         """Why the child died, as far as its exit status and its last words tell."""
         status = child.wait()
         words = ""
-        if self._stderr:
-            self._stderr.seek(0)
-            words = " ".join(self._stderr.read()[-2000:].decode(errors="replace").split("\n")[-3:]).strip()
-        self.close()
+        with contextlib.suppress(ValueError):  # closed with the process
+            if self._stderr:
+                self._stderr.seek(0)
+                words = " ".join(self._stderr.read()[-2000:].decode(errors="replace").split("\n")[-3:]).strip()
+        self._drop_child()
+        if self._closed:
+            return ModelFailed("The model's process was closed.")
         if status == -signal.SIGKILL:
             return OutOfMemory(
                 "The model's process was killed, most likely for want of memory.", "Choose a smaller model."

@@ -97,6 +97,7 @@ class Context:
         self._memory = llama_cpp.llama_get_memory(handle)
         self._batch = llama_cpp.llama_batch_init(_BATCH, 0, 1)
         self._cancel = cancel
+        self.threads: int = params.n_threads
         self._position = 0
         self.payoff = Payoff()
         self._snapshots = snapshots
@@ -182,7 +183,7 @@ class Context:
         """
         for start in range(0, len(tokens), _BATCH):
             part = tokens[start : start + _BATCH]
-            # All that is wanted stands in the last batch: a draft is far shorter than one.
+            # All that is wanted stands in the last batch: nobody drafts behind a long reading.
             self._decode(part, self._position, FORK, wanted if start + _BATCH >= len(tokens) else 0)
             self._position += len(part)
         size = (self.weights.vocab_size,)
@@ -207,6 +208,7 @@ class Context:
 
         threads = tuned(file, about, usable_cores(), trial_of(self.speed, use))
         use(threads.write, threads.read)
+        self.threads = max(threads.write, threads.read)
 
     def speed(self, read: int, write: int) -> tuple[float, float]:
         """Tokens per second reading so many in one go and writing so many one by one, behind an empty trunk."""
@@ -214,12 +216,14 @@ class Context:
         rates = []
         for parts in ([[token] * read], [[token]] * write):
             self.fork(None)
-            self.read([token])  # the first evaluation sets buffers up
-            started = time.perf_counter()
-            for part in parts:
-                self.read(part)
-            rates.append(sum(map(len, parts)) / (time.perf_counter() - started))
-            self.drop_fork()
+            try:
+                self.read([token])  # the first evaluation sets buffers up
+                started = time.perf_counter()
+                for part in parts:
+                    self.read(part)
+                rates.append(sum(map(len, parts)) / (time.perf_counter() - started))
+            finally:
+                self.drop_fork()
         return rates[0], rates[1]
 
     @property
@@ -256,8 +260,10 @@ class Context:
         status = llama_cpp.llama_decode(self._handle, batch)
         if status == 0:
             return
-        # A batch that stopped half-way may have left cells behind.
-        llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1)
+        # A batch that stopped half-way may have left cells behind. A recurrent model cannot drop those alone.
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1):
+            llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+            self.held = [] if sequence == TRUNK else self.held
         if status == 2 or self._cancel:
             raise Cancelled
         if status == 1:

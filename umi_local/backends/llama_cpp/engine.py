@@ -75,7 +75,10 @@ class Engine:
         The first `constant` segments of the trunk are worth keeping between processes.
         """
         before_load = time.monotonic()
-        context, adapter = self._context_of(role)
+        try:
+            context, adapter = self._context_of(role)
+        except Cancelled:
+            return Completion("", finished=False)
         started = time.monotonic()
         trunk_ids, suffix_ids = self._tokens(role, trunk, suffix)
         if len(trunk_ids) + len(suffix_ids) + sampling.max_tokens > context.tokens:
@@ -115,7 +118,7 @@ class Engine:
         context, _ = self._context_of(role)
         context.forget()
         read, write = context.speed(read=_LIMIT_READ, write=_LIMIT_WRITE)
-        return {"read": read, "write": write, "cache_bytes": context.cache_bytes}
+        return {"read": read, "write": write, "cache_bytes": context.cache_bytes, "threads": context.threads}
 
     def _tokens(self, role: Role, trunk: list[Segment], suffix: list[Segment]) -> tuple[list[int], list[int]]:
         weights = self._weights_of(role)
@@ -179,7 +182,11 @@ class Engine:
         }
         context = Context(weights, tokens, spec.threads, self.cancel, self._snapshots, identity)
         if self._tuning and not spec.threads:
-            context.tune(self._tuning, identity)
+            try:
+                context.tune(self._tuning, identity)
+            except Cancelled:
+                context.close()
+                raise
         return context
 
     def _context_tokens(self, role: Role) -> int:

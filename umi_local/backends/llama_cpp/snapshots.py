@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import stat
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 
 _FORMAT = 1
 _LONGEST_HEADER = 4096  # bytes
+_DRAFT_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,10 @@ class Snapshots:
         return self.folder / f"{key}.state"
 
     def _make_room(self) -> None:
+        for draft in self.folder.glob("*.part"):  # of a process that was killed while it wrote
+            with suppress(OSError):
+                if time.time() - draft.stat().st_mtime > _DRAFT_SECONDS:
+                    draft.unlink()
         held: list[tuple[int, int, Path]] = []
         for path in self.folder.glob("*.state"):
             with suppress(OSError):  # another process makes room, too

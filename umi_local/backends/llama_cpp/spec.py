@@ -9,10 +9,10 @@ from dataclasses import dataclass
 class ModelSpec:
     """One role's files and the machine's share of them.
 
-    `context_tokens` 0 takes the model's own training length, bounded by `DEFAULT_CONTEXT`. `threads` 0 takes
-    one per core that this process may use. `gpu_layers` is how many layers to offload, None as many
-    as fit into the GPU's free memory. `identity` tells
-    the model's content from any other's, as its hash does; without one its path, size and time must serve.
+    `context_tokens` 0 takes the model's own training length, bounded by `DEFAULT_CONTEXT`. `threads` 0 takes as many as
+    are measured to be fastest, or one per core where nothing is measured. `gpu_layers` is how many layers to offload,
+    None as many as fit into the GPU's free memory. `identity` tells the model's content from any other's, as its hash
+    does; without one its path, size and time must serve.
     """
 
     model: str

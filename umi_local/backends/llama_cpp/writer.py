@@ -17,6 +17,7 @@ from umi_local.backends.llama_cpp.weights import Weights, utf8_decoder
 from umi_local.errors import ConfigError, ModelFailed
 from umi_local.messages import Constraint, Sampling
 
+_SHORT_READING = 64  # pending tokens behind which a draft still fits into one batch
 _SHORT = 4  # pending tokens of a step that tells what writing costs
 
 
@@ -134,9 +135,9 @@ class Turn:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to be written: the model or the grammar is done, or the limit or the room is."""
+        """Whether nothing more is to be written: the model or the grammar is done, or the limit is reached."""
         at_limit = self.written.sampled + self.written.forced >= self.limit
-        return self.written.finished or self.guide.finished or at_limit or self.context.room <= 0
+        return self.written.finished or self.guide.finished or at_limit
 
     def step(self) -> None:
         """Evaluate what is pending, with a draft behind it where one is worth it, and take every token that stands."""
@@ -176,7 +177,7 @@ class Turn:
         return new
 
     def _draft(self) -> list[int]:
-        if self.lookup is None or not self.context.payoff.worth_it:
+        if self.lookup is None or len(self.pending) > _SHORT_READING or not self.context.payoff.worth_it:
             return []
         proposed = self.lookup.propose()[: max(0, self.context.room - len(self.pending))]
         return proposed[: self.guide.allowed(proposed)]
@@ -211,7 +212,7 @@ def write(
     turn = Turn(context, guide, choose, on_text, lookup, sampling.max_tokens, written)
     turn.begin(suffix)
     try:
-        while not turn.ended:
+        while not turn.ended and context.room > 0:
             turn.step()
         written.finished = written.finished or guide.finished
     except Cancelled:

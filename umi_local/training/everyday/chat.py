@@ -52,20 +52,19 @@ def _typed(rng: Random, templates: list[str]) -> str:
     return ask(rng, [with_values(rng, chosen(rng, rng.choice(templates)))])
 
 
-def _direct(kind: str, query: str, answer: str, gives_up: bool = False, absent: frozenset[str] = frozenset()) -> Ask:
-    return Ask(kind, query, [], lambda _: answer, gives_up, absent)
+def _direct(kind: str, query: str, answer: str, absent: frozenset[str] = frozenset()) -> Ask:
+    return Ask(kind, query, [], lambda _: answer, absent)
 
 
 def impossible(scene: Scene) -> Ask:
     """What no listed tool can do: told honestly, or given up."""
     rng = scene.rng
     words = tables("knowledge")["impossible"]
-    gives_up = rng.random() < 0.25
     if rng.random() < 0.4:
         family, absent, missing = rng.choice(_ABSENT)
         query = family(scene).query
         answer = say(rng, words["absent_answers"], x=missing)
-        return _direct("impossible", query, answer, gives_up, frozenset(absent))
+        return _direct("impossible", query, answer, frozenset(absent))
     queries, what = rng.choice(words["pairs"]).split(" | ")
     answer = say(rng, words["answers"], y=what)
-    return _direct("impossible", _typed(rng, queries.split(" / ")), answer, gives_up)
+    return _direct("impossible", _typed(rng, queries.split(" / ")), answer)

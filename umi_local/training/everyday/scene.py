@@ -44,7 +44,6 @@ class Ask:
     query: str
     moves: Sequence[Planned]
     close: Closing
-    gives_up: bool = False
     absent: frozenset[str] = frozenset()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -111,10 +110,9 @@ class Scene:
             observation = self.toolbox.run(call)
             steps.append(Step(Decision("", Next.CALL), (call,), (observation_of(observation),)))
             seen.append(observation.content)
-        last = Step(Decision("", Next.GIVE_UP if request.gives_up else Next.CONCLUDE))
-        stop = StopReason.GAVE_UP if request.gives_up else StopReason.ANSWERED
-        answer = "" if request.gives_up else request.close(seen)
-        run = Trajectory(request.query, (), history, context, (*steps, last), answer, stop)
+        last = Step(Decision("", Next.CONCLUDE))
+        ended = StopReason.ANSWERED
+        run = Trajectory(request.query, (), history, context, (*steps, last), request.close(seen), ended)
         meta = {"kind": request.kind} | ({"missing_aim": "do this"} if request.kind == "impossible" else {})
         return with_rationales(run, request.query, meta)
 
