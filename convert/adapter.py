@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,27 @@ def write_adapter(
     writer.close()
 
 
+def read_adapter(path: Path, keys: Iterable[str], backbone: Backbone) -> dict[str, Array]:
+    """The tensors that `write_adapter` wrote, by PEFT's `keys`, in float32.
+
+    Raises:
+        ModelCorrupt: the file is no sound GGUF, or lacks one of them.
+    """
+    vet_gguf(path)
+    held = {tensor.name: tensor.data for tensor in gguf.GGUFReader(path).tensors}
+    names = gguf.get_tensor_name_map(_architecture(backbone), backbone.layers)
+    tensors = {}
+    for key in keys:
+        found = _KEY.match(key)
+        mapped = names.get_name(f"{found['module']}.weight", try_suffixes=(".weight",)) if found else None
+        name = f"{mapped}.lora_{found['part'].lower()}" if found else key
+        if found is None or name not in held:
+            raise ModelCorrupt(f"{path.name} has no tensor {name}.", "It was trained with another recipe.")
+        array = np.array(held[name], dtype=np.float32)
+        tensors[key] = _arranged_back(array, str(mapped), backbone) if found["part"] == "B" else array
+    return tensors
+
+
 def _architecture(backbone: Backbone) -> gguf.MODEL_ARCH:
     known = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
     if backbone.architecture not in known:
@@ -92,3 +113,13 @@ def _arranged(array: Array, name: str, backbone: Backbone) -> Array:
     rows, width = array.shape
     halves = array.reshape(heads, 2, rows // heads // 2, width)
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows, width))
+
+
+def _arranged_back(array: Array, name: str, backbone: Backbone) -> Array:
+    """What `_arranged` did, undone."""
+    heads = backbone.heads if ".attn_q." in name else backbone.key_heads if ".attn_k." in name else 0
+    if not heads or backbone.architecture not in _HALVES_APART:
+        return array
+    rows, width = array.shape
+    pairs = array.reshape(heads, rows // heads // 2, 2, width)
+    return np.ascontiguousarray(pairs.swapaxes(1, 2).reshape(rows, width))

@@ -259,6 +259,22 @@ def test_the_roles_go_on_from_the_global_adapter(tiny: Path, vocabulary: Vocabul
     assert any(not torch.equal(planner[key], caller[key]) for key in planner)
 
 
+def test_an_exported_adapter_can_be_gone_on_from(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    run = begun(tmp_path, vocabulary)
+    train(run, tiny, runs.plan(run, runs.GLOBAL, ()))
+    (file,) = export(run, tiny, tmp_path / "out")
+    shipped = runs.Shipped({"single": file}, tiny)
+    model = adapted(tiny, {"single": [1]}, dtype=torch.float32)
+    found, trained = shipped.state("single", model), checkpoint.load_adapter(run.adapter("single"))
+    assert found.keys() == trained.keys()
+    for key, tensor in trained.items():
+        assert torch.allclose(found[key], tensor, atol=1e-3), key
+    with pytest.raises(UsageError, match="no adapter for planner"):
+        shipped.state("planner", adapted(tiny, {"planner": [1]}, dtype=torch.float32))
+    with pytest.raises(ModelCorrupt, match="another shape"):
+        backbone.set_state(adapted(tiny, {"other": [1]}), "other", {k: v[:1] for k, v in found.items()})
+
+
 def test_one_adapter_may_learn_all_roles(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
     run = begun(tmp_path, vocabulary)
     assert train(run, tiny, runs.plan(run, runs.MULTITASK, TEAM)).finished

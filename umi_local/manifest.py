@@ -147,7 +147,7 @@ class Roles(_Manifest):
 class RolePack(_Manifest):
     """A validated manifest. `context` is in tokens; `style` and `markup` name what the prompts look like.
 
-    `examples`: the models were not trained for their roles and are shown worked runs.
+    `examples`: the models are shown worked runs: they were not trained for their roles, or were trained with them.
     """
 
     name: _Plain

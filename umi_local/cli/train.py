@@ -21,7 +21,7 @@ from umi_local.cli.train_samples import (
 
 if TYPE_CHECKING:
     from umi_local.messages import Role
-    from umi_local.training.runs import Run
+    from umi_local.training.runs import Run, Shipped
     from umi_local.training.stage import Plan, Progress
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app = typer.Typer(
 Minutes = Annotated[float, typer.Option("--max-minutes", metavar="N", help="Stop by then; the same command goes on.")]
 Roles = Annotated[list[str] | None, typer.Option("--role", metavar="R", help="Only this role. Repeatable.")]
 Scratch = Annotated[bool, typer.Option("--scratch", help="Start from no adapter: the paper's one-stage baseline.")]
+FromPack = Annotated[bool, typer.Option("--from-pack", help="Go on from the adapters of the recipe's pack.")]
 Device = Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="Where to train.")]
 
 _FOREVER = 1e9
@@ -52,7 +53,11 @@ app.command(short_help="Show a sample and which of its text carries loss.")(show
 
 @app.command(name="global", short_help="Stage 1: the backbone learns whole steps.")
 def global_stage(
-    run: RunFolder, max_minutes: Minutes = _FOREVER, backbone: BackboneFile = None, device: Device = "cpu"
+    run: RunFolder,
+    from_pack: FromPack = False,
+    max_minutes: Minutes = _FOREVER,
+    backbone: BackboneFile = None,
+    device: Device = "cpu",
 ) -> None:
     """\b
     Examples:
@@ -66,7 +71,7 @@ def global_stage(
     from umi_local.training.runs import GLOBAL, Run, plan
 
     begun = Run.of(run)
-    _stage(begun, plan(begun, GLOBAL, ()), max_minutes, backbone, device)
+    _stage(begun, plan(begun, GLOBAL, ()), max_minutes, backbone, device, from_pack)
 
 
 @app.command(short_help="Stage 2: each role goes on from there on its own part.")
@@ -74,6 +79,7 @@ def role(
     run: RunFolder,
     role: Roles = None,
     scratch: Scratch = False,
+    from_pack: FromPack = False,
     max_minutes: Minutes = _FOREVER,
     backbone: BackboneFile = None,
     device: Device = "cpu",
@@ -82,6 +88,7 @@ def role(
     Examples:
       umi-local train role --run RUN
       umi-local train role --run RUN --role planner --max-minutes 30
+      umi-local train role --run RUN --from-pack
 
     Train an adapter per role. Without --role all three learn together, which reads each run once.
     """
@@ -91,8 +98,8 @@ def role(
     from umi_local.training.runs import Run, plan, stage_name
 
     begun, roles = Run.of(run), _roles(role)
-    wanted = plan(begun, stage_name(roles), roles, scratch)
-    _stage(begun, wanted, max_minutes, backbone, device)
+    wanted = plan(begun, stage_name(roles), roles, scratch or from_pack)
+    _stage(begun, wanted, max_minutes, backbone, device, from_pack)
 
 
 @app.command(short_help="The paper's baseline: one adapter that plays all three roles.")
@@ -181,7 +188,7 @@ def _export(run: Run, out: Path, backbone: Path | None, unfinished: bool = False
         typer.echo(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
 
 
-def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device: str) -> None:
+def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device: str, from_pack: bool = False) -> None:
     """Train a stage with a line of progress per step, and say how to go on if the time was up."""
     from accelerate import PartialState
 
@@ -190,8 +197,9 @@ def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device
     from umi_local.training.runs import train
 
     until = time.monotonic() + 60 * minutes
-    model = load(backbone_file(run, backbone), device)
-    outcome = train(run, wanted, model, lambda: time.monotonic() >= until, _tell)
+    file = backbone_file(run, backbone)
+    shipped = _shipped(run, file) if from_pack else None
+    outcome = train(run, wanted, load(file, device), lambda: time.monotonic() >= until, _tell, shipped)
     if not PartialState().is_main_process:
         return
     draw_losses(run.stage(wanted.name))
@@ -200,6 +208,19 @@ def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device
         typer.echo(f"The stage {wanted.name} is finished: {spent}.")
     else:
         typer.echo(f"The time is up after {spent}. The same command goes on from here.")
+
+
+def _shipped(run: Run, backbone: Path) -> Shipped:
+    """The adapters of the recipe's pack."""
+    from umi_local.messages import Role
+    from umi_local.packs import load_pack
+    from umi_local.pull import ensure_verified
+    from umi_local.training.runs import Shipped
+
+    pack = load_pack(run.recipe.pack)
+    return Shipped(
+        {role.value: ensure_verified(file) for role in Role if (file := pack.adapter(role)) is not None}, backbone
+    )
 
 
 def _tell(progress: Progress) -> None:

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from umi_local.convert.adapter import Backbone, read_adapter
 from umi_local.errors import UsageError
 from umi_local.messages import TEAM, Role
 from umi_local.training import backbone, checkpoint, dataset
@@ -72,6 +75,27 @@ class Run:
         raise UsageError(f"No sample in {self.folder} has a turn of the {missing}.", "Look into data.json.")
 
 
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A pack's adapters as GGUF files by name, and their backbone's."""
+
+    files: Mapping[str, Path]
+    backbone: Path
+
+    def state(self, name: str, model: Any) -> backbone.State:
+        """The tensors of one of them in PEFT's form.
+
+        Raises:
+            UsageError: the pack has no such adapter.
+            ModelCorrupt: it does not fit the recipe's adapters.
+        """
+        if name not in self.files:
+            raise UsageError(f"The pack has no adapter for {name}.", "Leave out --from-pack.")
+        keys = backbone.state_of(model, name)
+        tensors = read_adapter(self.files[name], keys, Backbone.of(self.backbone))
+        return {key: torch.from_numpy(tensor) for key, tensor in tensors.items()}
+
+
 def begin(folder: Path, recipe: str) -> Run:
     """A new run with this recipe, or the one that lies there if it has the same.
 
@@ -109,11 +133,21 @@ def plan(run: Run, stage: str, roles: Sequence[Role], scratch: bool = False) -> 
 
 
 def train(
-    run: Run, wanted: Plan, model: Any, time_is_up: Callable[[], bool], tell: Callable[[Progress], None]
+    run: Run,
+    wanted: Plan,
+    model: Any,
+    time_is_up: Callable[[], bool],
+    tell: Callable[[Progress], None],
+    shipped: Shipped | None = None,
 ) -> Outcome:
-    """Train a stage to its end or until the time is up, and put its finished adapters where they belong."""
+    """Train a stage to its end or until the time is up, and put its finished adapters where they belong.
+
+    With `shipped` the adapters go on from a pack's instead of from what the plan says.
+    """
     invocations = {name: run.invocation(roles) for name, roles in wanted.adapters.items()}
     adapted = backbone.with_adapters(model, run.recipe.adapter, invocations, run.recipe.seed)
+    if shipped is not None:
+        wanted = replace(wanted, start={name: shipped.state(name, adapted) for name in wanted.adapters})
     stage = StageRun(adapted, run.recipe, wanted, run.samples(wanted.roles), run.stage(wanted.name))
     outcome = stage.train(time_is_up, tell)
     if outcome.finished and stage.accelerator.is_main_process:
