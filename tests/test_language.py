@@ -60,7 +60,7 @@ def plans_after(*observations: Observation) -> str:
 
 
 def test_what_a_taught_planner_may_write_follows_how_far_the_run_is():
-    assert "No tool is needed" in plans_after()
+    assert "No tool (is needed|can)" in plans_after()
     assert "The (result is" in plans_after(Observation("fine"))
     assert "give up" not in plans_after(Observation("fine"))
     assert "give up" in plans_after(Observation("broken", is_error=True))

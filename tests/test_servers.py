@@ -179,7 +179,12 @@ def test_ask_runs_a_role_on_a_server_and_says_where_the_text_goes(server: Server
     command = [sys.executable, "-m", "umi_local", "ask", "--model", f"{server.url}#small", "--tools", "calculator"]
     home = {**os.environ, "UMI_LOCAL_HOME": str(tmp_path)}
     done = subprocess.run(
-        [*command, "--max-steps", "1", "--json", "Hello!"], capture_output=True, text=True, env=home, check=False
+        [*command, "--max-steps", "1", "--json", "Hello!"],
+        capture_output=True,
+        text=True,
+        env=home,
+        check=False,
+        cwd=tmp_path,
     )
     assert done.returncode in (0, 1), done.stderr
     assert f"leaves this process for {server.host}" in done.stderr

@@ -55,8 +55,8 @@ def list_packs(as_json: JsonOption = False) -> None:
         {
             "name": pack.name,
             "default": pack.name == default,
-            "bytes": sum(file.bytes for file in pack.files.values()),
-            "state": _state(pack.files.values()),
+            "bytes": sum(file.bytes for file in _fetched(pack)),
+            "state": _state(_fetched(pack)),
             "description": pack.description,
         }
         for pack in _all_packs()
@@ -98,14 +98,16 @@ def verify(name: OptionalPack = "") -> None:
       umi-local models verify
       umi-local models verify smollm2-135m
 
-    Read the files of a pack (none named: all that are here) and check that they are what the manifest promises.
+    Read the files of a pack (none named: all that were fetched) and check that they are what the manifest promises.
     """
     from umi_local.cli.progress import download_progress
     from umi_local.packs import load_pack
     from umi_local.pull import FileState, missing, path_of
     from umi_local.pull import verify as verify_file
 
-    files = _files(load_pack(name)) if name else tuple(f for f in _files(*_all_packs()) if not missing(f))
+    files = (
+        _files(load_pack(name)) if name else tuple(f for f in _files(*_all_packs()) if not missing(f) and not f.shipped)
+    )
     bad: list[PackFile] = []
     for file in files:
         with download_progress() as on_progress:
@@ -193,6 +195,11 @@ def _all_packs() -> list[RolePack]:
         except ConfigError as error:
             typer.echo(f"warning: {printable(str(error))}", err=True)
     return packs
+
+
+def _fetched(pack: RolePack) -> list[PackFile]:
+    """The files that do not come with umi-local itself."""
+    return [file for file in pack.files.values() if not file.shipped]
 
 
 def _files(*packs: RolePack) -> tuple[PackFile, ...]:

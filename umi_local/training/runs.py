@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 
-from umi_local.convert.adapter import Backbone, read_adapter
 from umi_local.errors import UsageError
 from umi_local.messages import TEAM, Role
 from umi_local.training import backbone, checkpoint, dataset
@@ -89,6 +88,9 @@ class Shipped:
             UsageError: the pack has no such adapter.
             ModelCorrupt: it does not fit the recipe's adapters.
         """
+        # Not needed on a machine that is lent for training, and not there in a bare checkout.
+        from umi_local.convert.adapter import Backbone, read_adapter
+
         if name not in self.files:
             raise UsageError(f"The pack has no adapter for {name}.", "Leave out --from-pack.")
         keys = backbone.state_of(model, name)

@@ -175,7 +175,8 @@ class LlamaCppBackend:
             self._check(path)
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "umi_local.backends.llama_cpp.child"],
+            # -P: a folder umi_local in the current directory, such as a checkout, is not the installed package.
+            [sys.executable, "-P", "-m", "umi_local.backends.llama_cpp.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
