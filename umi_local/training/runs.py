@@ -79,7 +79,7 @@ class Shipped:
     """A pack's adapters as GGUF files by name, and their backbone's."""
 
     files: Mapping[str, Path]
-    backbone: Path
+    base: Path
 
     def state(self, name: str, model: Any) -> backbone.State:
         """The tensors of one of them in PEFT's form.
@@ -94,7 +94,7 @@ class Shipped:
         if name not in self.files:
             raise UsageError(f"The pack has no adapter for {name}.", "Leave out --from-pack.")
         keys = backbone.state_of(model, name)
-        tensors = read_adapter(self.files[name], keys, Backbone.of(self.backbone))
+        tensors = read_adapter(self.files[name], keys, Backbone.of(self.base))
         return {key: torch.from_numpy(tensor) for key, tensor in tensors.items()}
 
 
