@@ -158,8 +158,7 @@ class ServerBackend:
             return None
         try:
             return next(chunks, None)
-        except Exception as error:
-            # A connection that is closed while it is read shows as any of several packages' errors.
+        except Exception as error:  # a connection closed while it is read shows as any of several packages' errors
             if turn.cancelled:
                 return None
             if isinstance(error, self._openai.OpenAIError):
