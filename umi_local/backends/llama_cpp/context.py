@@ -25,7 +25,7 @@ from umi_local.backends.llama_cpp.weights import Adapter, Weights
 from umi_local.errors import ContextFull, ModelFailed, OutOfMemory
 
 TRUNK, FORK = 0, 1
-_BATCH = 512
+_BATCH = 256  # larger ones read no faster on two cores and take memory for their attention
 _SHORTEST_SNAPSHOT = 128  # tokens; less is read again faster than it is found
 
 Logits = npt.NDArray[np.float32]
@@ -83,6 +83,10 @@ class Context:
         params.n_seq_max = 2
         params.kv_unified = True
         params.n_threads = params.n_threads_batch = threads or usable_cores()
+        if not weights.gpu_layers:
+            # On a CPU, flash attention is slower than plain attention for batches under 64 tokens, which is all that
+            # a turn has: twice as slow for 32 tokens behind 2,500 (DESIGN.md, section 5).
+            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.no_perf = True
         handle = llama_cpp.llama_init_from_model(weights.handle, params)
         if not handle:
