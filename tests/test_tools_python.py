@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import secrets
+import socket
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from umi_local.toolbox import ToolContext, ToolError, Workspace
+from umi_local.toolbox import ToolContext, ToolError, Workspace, sandbox
+from umi_local.toolbox.isolation import Isolation, isolation
 from umi_local.toolbox.sandbox import Limits, Result, run_limited
 from umi_local.tools import python
 from umi_local.tools.python import run_python
+
+isolated = pytest.mark.skipif(
+    isolation() not in (Isolation.NAMESPACES, Isolation.BUBBLEWRAP), reason="this system offers no namespaces"
+)
 
 CONTEXT = ToolContext(Workspace(Path()), Path("notes.md"))
 
@@ -142,52 +149,119 @@ def test_a_program_that_ignores_its_end_is_killed(monkeypatch: pytest.MonkeyPatc
 
 
 FORKS = """
-import os, time
+import os, sys, time
 for _ in range(3):
     if os.fork() == 0:
-        time.sleep(60)
-print(os.getpgid(0), flush=True)
+        os.execv(sys.executable, [sys.executable, '-c', 'import time; time.sleep(60)', {mark!r}])
+time.sleep(0.5)
 """
 
 
-def alive(group: int) -> bool:
-    """Whether any process of a group still runs; the dead that nobody has collected do not count."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, of_group = stat.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(of_group) == group and state not in "ZX":
-            return True
-    return False
+def alive(mark: str) -> bool:
+    """Whether any process still runs that was started with this word."""
+    return any(mark.encode() in _words(number) for number in Path("/proc").glob("[0-9]*"))
+
+
+def _words(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("ending", ["", "time.sleep(60)", "os._exit(0)"])
 def test_processes_left_behind_are_killed_however_the_program_ends(ending: str) -> None:
-    result = limited(FORKS + ending, Limits(wall_seconds=2))
-    deadline = time.monotonic() + 5
-    while alive(int(result.stdout)):
+    mark = f"left-{secrets.token_hex(8)}"
+    limited(FORKS.format(mark=mark) + ending, Limits(wall_seconds=3))
+    deadline = time.monotonic() + 10
+    while alive(mark):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() == 0, reason="nothing limits the processes of root")
-def test_the_number_of_processes_is_limited() -> None:
-    bomb = """
-import os, time
-started = 0
-try:
-    while started < 500:
-        if os.fork() == 0:
-            time.sleep(60)
-        started += 1
-except OSError:
-    pass
-print(started)
-"""
-    result = limited(bomb, Limits(wall_seconds=10, processes=16))
-    assert int(result.stdout) <= 16
+@isolated
+def test_processes_in_sessions_of_their_own_are_killed_too() -> None:
+    mark = f"left-{secrets.token_hex(8)}"
+    limited("import os\nos.setsid()\n" + FORKS.format(mark=mark), Limits(wall_seconds=3))
+    assert not alive(mark)
+
+
+@isolated
+def test_a_fork_bomb_is_stopped() -> None:
+    started = time.monotonic()
+    result = limited("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", Limits(processes=16))
+    assert result.exit_code == 1
+    assert "at most 16 processes" in result.stderr
+    assert time.monotonic() - started < 15
+
+
+@isolated
+def test_memory_is_limited_for_all_processes_together() -> None:
+    bomb = "import os, time\nfor _ in range(8):\n    if os.fork() == 0: break\nx = b'x' * 60_000_000\ntime.sleep(60)"
+    result = limited(bomb, Limits(memory_bytes=200_000_000))
+    assert result.exit_code == 1
+    assert "the processes together took too much" in result.stderr
+
+
+@isolated
+def test_only_the_systems_files_and_those_given_can_be_read(tmp_path: Path) -> None:
+    secret, given = tmp_path / "secret.txt", tmp_path / "given.txt"
+    secret.write_text("s", encoding="utf-8")
+    given.write_text("g", encoding="utf-8")
+    code = f"print(open({str(given)!r}).read())\nopen({str(secret)!r})"
+    result = run_limited([sys.executable, "-I", "-c", code], readable=[given])
+    assert result.stdout.strip() == "g"
+    assert "FileNotFoundError" in result.stderr
+    assert not run_limited([sys.executable, "-I", "-c", "import os; print(os.listdir('/home'))"]).stdout
+
+
+@isolated
+@pytest.mark.parametrize("place", ["/usr/x", "/etc/x", "/x", "/dev/x", sys.prefix + "/x"])
+def test_nothing_outside_the_own_folder_can_be_written(place: str) -> None:
+    with pytest.raises(ToolError, match="Error"):
+        run(f"open({place!r}, 'w').write('x')")
+    assert not Path(place).exists()
+
+
+@isolated
+def test_there_is_no_network_not_even_to_this_computer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ToolError, match="unreachable"):
+            run(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 2)")
+
+
+@isolated
+def test_other_processes_are_neither_seen_nor_signalled() -> None:
+    with pytest.raises(ToolError, match="ProcessLookupError"):
+        run(f"import os\nos.kill({os.getpid()}, 0)")
+
+
+@isolated
+def test_what_is_written_in_the_own_folder_is_limited_in_all() -> None:
+    with pytest.raises(ToolError, match="No space left"):
+        run("for i in range(20): open(f'f{i}', 'wb').write(b'x' * 9_000_000)")
+
+
+@isolated
+def test_the_program_can_mount_nothing_and_gains_no_capability() -> None:
+    assert run("print([line for line in open('/proc/self/status') if line.startswith('CapEff')])").count(
+        "0000000000000000"
+    )
+    assert run("import ctypes\nctypes.CDLL(None).mount(b'x', b'/usr', b'tmpfs', 0, None)") == "-1"
+
+
+def test_a_person_is_told_before_where_there_is_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python, "isolation", lambda: Isolation.NONE)
+    assert run_python.preview
+    assert run_python.preview(CONTEXT, {"code": "1"}).splitlines()[0] == python.NO_SANDBOX
+
+
+def test_without_a_sandbox_the_limits_still_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "isolation", lambda: Isolation.NONE)
+    with pytest.raises(ToolError, match="MemoryError"):
+        run("x = 'a' * (3 << 30)")
 
 
 def test_a_few_threads_fit_into_the_limits() -> None:

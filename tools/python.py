@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from umi_local.toolbox import Effect, ToolContext, ToolError, tool
+from umi_local.toolbox.isolation import Isolation, isolation
 from umi_local.toolbox.sandbox import Limits, Result, run_limited
 
 from .files import visible
 
 LIMITS = Limits(wall_seconds=15, cpu_seconds=10, memory_bytes=1 << 30, file_bytes=10_000_000)
 MAX_CODE = 50_000  # characters
+NO_SANDBOX = "# This system has no sandbox: the code can read your files and use the network."
 
 
 def _preview(_context: ToolContext, arguments: Mapping[str, Any]) -> str:
-    return visible(_unfenced(arguments["code"]))
+    code = visible(_unfenced(arguments["code"]))
+    return code if isolation() is not Isolation.NONE else f"{NO_SANDBOX}\n{code}"
 
 
 @tool(effect=Effect.EXECUTES, asks=True, preview=_preview)
@@ -29,8 +32,9 @@ def run_python(code: Annotated[str, "program that prints its result"]) -> str:
         raise ToolError("There is no code to run.")
     if len(source) > MAX_CODE:
         raise ToolError(f"The code is too long: at most {MAX_CODE} characters.")
-    child = str(Path(__file__).with_name("python_child.py"))
-    return _told(run_limited([sys.executable, "-I", "-X", "utf8", child], files={"main.py": source}, limits=LIMITS))
+    child = Path(__file__).with_name("python_child.py")
+    argv = [sys.executable, "-I", "-X", "utf8", str(child)]
+    return _told(run_limited(argv, files={"main.py": source}, limits=LIMITS, readable=[child]))
 
 
 def _unfenced(code: str) -> str:

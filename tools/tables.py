@@ -50,9 +50,10 @@ def query_table(
 
 
 def _asked(request: dict[str, Any]) -> dict[str, Any]:
-    child = str(Path(__file__).with_name("tables_child.py"))
-    argv = [sys.executable, "-I", "-X", "utf8", child, json.dumps(request)]
-    result = run_limited(argv, limits=LIMITS, max_output=4_000_000)
+    child = Path(__file__).with_name("tables_child.py")
+    argv = [sys.executable, "-I", "-X", "utf8", str(child), json.dumps(request)]
+    readable = [child, Path(request["file"])]
+    result = run_limited(argv, limits=LIMITS, max_output=4_000_000, readable=readable)
     if result.timed_out:
         raise ToolError(f"The query took longer than {LIMITS.wall_seconds:g} seconds and was stopped.")
     try:

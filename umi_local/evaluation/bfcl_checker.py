@@ -94,7 +94,8 @@ def check_session(entry: Mapping[str, Any], turns: Sequence[Sequence[str]], trut
 
 def _in_child(job: Mapping[str, Any]) -> Any:
     argv = [sys.executable, "-I", str(_CHILD)]
-    done = run_limited(argv, files={"job.json": json.dumps(job)}, limits=_LIMITS, max_output=_MOST_OUTPUT)
+    files = {"job.json": json.dumps(job)}
+    done = run_limited(argv, files=files, limits=_LIMITS, max_output=_MOST_OUTPUT, readable=[_CHILD])
     if done.exit_code != 0:
         raise ChildProcessError("out of time" if done.timed_out else done.stderr.strip().split("\n")[-1] or "it died")
     return json.loads(done.stdout.strip().split("\n")[-1])

@@ -1,13 +1,13 @@
 """Run a program of unknown quality for a short while and get back what it printed.
 
-What it is held to: a time on the clock, processor time, memory, the size of each file, a number of processes (where
-the system counts them), an empty folder of its own as current folder, an environment without the user's variables,
-and no input. Its whole process group is killed at the end, however it ended.
+What it is held to: a time on the clock, processor time, memory, the size of each file, a number of processes, an empty
+folder of its own as current folder, an environment without the user's variables, and no input. Where the system can
+(see `isolation`), it sees no file but the system's, this Python's and those it is given, no network and no process but
+its own, and whatever it started ends with it.
 
-What this does not yet protect from: the program has the user's rights. It can use the network, read every file that
-the user can read and write every file that the user can write, by absolute path. A process that starts its own
-session outlives the end, within the processor time of its limits. The system administrator (root) is bound by no
-number of processes and can raise the other limits. Windows knows none of the limits but the time on the clock.
+Where the system cannot, the program has the user's rights: it can use the network and read and write what the user can,
+and a process that starts its own session outlives the end, within the processor time of its limits. Windows knows none
+of the limits but the time on the clock.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
+
+from umi_local.toolbox.isolation import Isolation, isolation, wrapped
+
+_LIMITS_CHILD = Path(__file__).with_name("limits_child.py")
+_FOLDER_BYTES = 64_000_000  # what the program's own folder may hold in all, where it is a file system of its own
+_SIGNALLED = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,44 +52,17 @@ class Result:
     timed_out: bool
 
 
-# A small Python limits itself and then becomes the program. The alternative, preexec_fn, runs between fork and exec
-# and may deadlock where the parent has threads, which a parent with a model loaded has.
-_LAUNCHER = """
-import json, os, resource, sys
-limits = json.loads(sys.argv[1])
-def limit(name, value):
-    kind = getattr(resource, name, None)
-    if kind is None: return
-    hard = resource.getrlimit(kind)[1]
-    if hard != resource.RLIM_INFINITY: value = min(value, hard)
-    try: resource.setrlimit(kind, (value, value))
-    except (ValueError, OSError): pass
-def threads():
-    count = 0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            status = dict(line.split(":", 1) for line in open("/proc/" + pid + "/status"))
-        except OSError: continue
-        if int(status["Uid"].split()[0]) == os.getuid(): count += int(status.get("Threads", 1))
-    return count
-limit("RLIMIT_CORE", 0)
-limit("RLIMIT_CPU", limits["cpu_seconds"])
-limit("RLIMIT_FSIZE", limits["file_bytes"])
-if sys.platform == "linux": limit("RLIMIT_NPROC", threads() + limits["processes"])
-limit("RLIMIT_AS", limits["memory_bytes"])
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
 def run_limited(
     argv: Sequence[str],
     *,
     files: Mapping[str, str] | None = None,
     limits: Limits = Limits(),
     max_output: int = 8_000,
+    readable: Sequence[Path] = (),
 ) -> Result:
     """Run `argv` (its first word an absolute path) in a new folder that holds `files`, and wait for its end.
 
+    `readable`: files and folders that it may read beside the system's and this Python's.
     `max_output`: of stdout and stderr each, this many bytes come back, half from the start and half from the end.
 
     Raises:
@@ -97,8 +76,11 @@ def run_limited(
     ):
         for name, content in (files or {}).items():
             Path(folder, name).write_text(content, encoding="utf-8", newline="\n")
+        kept_in = isolation()
         process = subprocess.Popen(
-            _with_limits(argv, limits),
+            wrapped(
+                kept_in, _with_limits(argv, limits, kept_in), Path(folder), [_LIMITS_CHILD, *readable], _FOLDER_BYTES
+            ),
             cwd=folder,
             env=_environment(folder),
             stdin=subprocess.DEVNULL,
@@ -107,13 +89,19 @@ def run_limited(
             start_new_session=True,
         )
         timed_out = _wait(process, limits.wall_seconds)
-        return Result(_ends(stdout, max_output), _ends(stderr, max_output), process.returncode, timed_out)
+        code = process.returncode
+        if kept_in.own_processes and code > _SIGNALLED:  # told by a process in between
+            code = _SIGNALLED - code
+        return Result(_ends(stdout, max_output), _ends(stderr, max_output), code, timed_out)
 
 
-def _with_limits(argv: Sequence[str], limits: Limits) -> list[str]:
+def _with_limits(argv: Sequence[str], limits: Limits, kept_in: Isolation) -> list[str]:
+    # A small Python limits itself and then becomes the program. The alternative, preexec_fn, runs between fork and exec
+    # and may deadlock where the parent has threads, which a parent with a model loaded has.
     if os.name != "posix":
         return list(argv)
-    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, json.dumps(asdict(limits)), *argv]
+    told = json.dumps({**asdict(limits), "watch": kept_in.own_processes})
+    return [sys.executable, "-I", "-S", str(_LIMITS_CHILD), told, *argv]
 
 
 def _environment(folder: str) -> dict[str, str]:

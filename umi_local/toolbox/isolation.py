@@ -1,0 +1,113 @@
+"""What keeps a program away from the user's files, network and processes: as much as this system has.
+
+Linux: bubblewrap where it is installed (on some systems the only one that may), else namespaces of our own making.
+macOS: Seatbelt through `sandbox-exec`. Elsewhere, and where the administrator forbids all of these: nothing, and the
+person who approves is told so before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
+_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
+_TRIAL_SECONDS = 10
+_SEATBELT = """(version 1)
+(deny default)
+(allow process-fork) (allow process-exec) (allow signal (target same-sandbox)) (allow sysctl-read)
+(allow file-read-metadata)
+(allow file-read* {readable})
+(allow file-read* file-write* (subpath {folder}))
+(allow file-write-data (literal "/dev/null"))
+"""
+
+
+class Isolation(StrEnum):
+    """What a program is kept in."""
+
+    BUBBLEWRAP = "bubblewrap"
+    NAMESPACES = "namespaces"
+    SEATBELT = "seatbelt"
+    NONE = "none"
+
+    @property
+    def own_processes(self) -> bool:
+        """Whether the program sees, and takes with it when it ends, only processes of its own."""
+        return self in (Isolation.BUBBLEWRAP, Isolation.NAMESPACES)
+
+
+@cache
+def isolation() -> Isolation:
+    """The best that works here, found by trying."""
+    for kind in _candidates():
+        if _works(kind):
+            return kind
+    return Isolation.NONE
+
+
+def wrapped(
+    kind: Isolation, argv: Sequence[str], folder: Path, readable: Sequence[Path], folder_bytes: int
+) -> list[str]:
+    """`argv` inside this isolation: it may write in `folder` and read the system, this Python and `readable`."""
+    shown = _shown(readable)
+    match kind:
+        case Isolation.NAMESPACES:
+            plan = {"folder": str(folder), "readable": shown, "bytes": folder_bytes}
+            child = str(Path(__file__).with_name("namespaces_child.py"))
+            return [sys.executable, "-I", "-S", child, json.dumps(plan), *argv]
+        case Isolation.BUBBLEWRAP:
+            return [*_bubblewrap(shown, folder), *argv]
+        case Isolation.SEATBELT:
+            listed = " ".join(f"(subpath {json.dumps(path)})" for path in [*shown, "/System", "/Library", "/dev"])
+            profile = _SEATBELT.format(readable=listed, folder=json.dumps(str(folder.resolve())))
+            return ["/usr/bin/sandbox-exec", "-p", profile, *argv]
+        case Isolation.NONE:
+            return list(argv)
+
+
+def _candidates() -> list[Isolation]:
+    if sys.platform == "linux":
+        found = [Isolation.BUBBLEWRAP] if shutil.which("bwrap") else []
+        return [*found, Isolation.NAMESPACES]
+    if sys.platform == "darwin" and Path("/usr/bin/sandbox-exec").exists():
+        return [Isolation.SEATBELT]
+    return []
+
+
+def _works(kind: Isolation) -> bool:
+    with tempfile.TemporaryDirectory(prefix="umi-trial-") as folder:
+        argv = wrapped(kind, [sys.executable, "-I", "-S", "-c", ""], Path(folder).resolve(), (), 1_000_000)
+        try:
+            tried = subprocess.run(argv, capture_output=True, timeout=_TRIAL_SECONDS, cwd=folder, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return tried.returncode == 0
+
+
+def _shown(readable: Sequence[Path]) -> list[str]:
+    """The places that a program may read: none of them twice, and none that does not exist."""
+    python = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent.parent)}
+    wanted = [*_SYSTEM, *sorted(python, key=len), *_SYSTEM_FILES, *map(str, readable)]
+    shown: list[str] = []
+    for path in wanted:
+        if os.path.lexists(path) and path != "/" and not any(Path(path).is_relative_to(held) for held in shown):
+            shown.append(path)
+    return shown
+
+
+def _bubblewrap(shown: Sequence[str], folder: Path) -> list[str]:
+    argv = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    for path in shown:
+        argv += (
+            ["--symlink", str(Path(path).readlink()), path] if Path(path).is_symlink() else ["--ro-bind", path, path]
+        )
+    return [*argv, "--dev", "/dev", "--proc", "/proc", "--bind", str(folder), str(folder), "--chdir", str(folder)]
