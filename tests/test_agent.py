@@ -12,7 +12,7 @@ from umi_local.errors import ContextFull
 from umi_local.events import CallEnded, RunEnded, RunStarted, StepEnded, TextWritten
 from umi_local.messages import Message, Role, Speaker
 from umi_local.observations import REPEATED
-from umi_local.toolbox import Approval
+from umi_local.toolbox import Approval, policy_of
 from umi_local.trajectory import Next, StopReason
 
 PLAN, CALL, SUM, ONE = Role.PLANNER, Role.CALLER, Role.SUMMARIZER, Role.SINGLE
@@ -122,10 +122,10 @@ def test_a_tool_that_asks_is_denied_where_nobody_can_be_asked(scripted):
 @pytest.mark.parametrize(
     ("approval", "runs"),
     [
-        (Approval(allow=frozenset({"launch"})), True),
+        (Approval(policy_of(allow=["launch"])), True),
         (Approval(ask=lambda request: request.arguments["target"] == "moon"), True),
         (Approval(ask=lambda request: False), False),
-        (Approval(allow=frozenset({"launch"}), deny=frozenset({"launch"})), False),
+        (Approval(policy_of(allow=["launch"], deny=["launch"])), False),
     ],
 )
 def test_approval_decides_and_deny_wins(scripted, approval, runs):

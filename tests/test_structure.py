@@ -27,7 +27,7 @@ RANKS = [
     "database sessions",
     "training",
     "evaluation",
-    "setups",
+    "permissions setups",
     "assemble doctor",
     "conversation",
     "bench",

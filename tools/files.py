@@ -193,7 +193,12 @@ def visible(text: str) -> str:
     return text.translate({ord(char): f"\\x{ord(char):02x}" for char in hidden})
 
 
-@tool(effect=Effect.WRITES, asks=True, preview=_write_preview)
+def _write_scope(context: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:
+    """The file that a path leads to, whatever `..` and links it is made of."""
+    return {"path": context.workspace.name(_writable(context.workspace, arguments["path"]))}
+
+
+@tool(effect=Effect.WRITES, asks=True, preview=_write_preview, scope=_write_scope)
 def write_file(
     context: ToolContext,
     path: Annotated[str, "file, such as notes/plan.md"],
@@ -209,6 +214,8 @@ def write_file(
         raise ToolError(f"The content is too long: a file may have {MAX_WRITTEN:,} bytes.")
     existed = file.exists()
     try:
+        if context.journal is not None:
+            context.journal.keep(file, data)
         file.parent.mkdir(parents=True, exist_ok=True)
         _replace(file, data)
     except OSError as error:

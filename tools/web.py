@@ -37,7 +37,16 @@ def _preview(_context: ToolContext, arguments: Mapping[str, Any]) -> str:
     return visible(f"GET {arguments['url']}")
 
 
-@tool(effect=Effect.NETWORK, asks=True, enabled=False, preview=_preview)
+def _scope(_context: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:
+    """The address as it will be asked for: host in lower case, `..` resolved, nothing left out."""
+    return {"url": str(_checked(_complete(arguments["url"])))}
+
+
+def _complete(url: str) -> str:
+    return url if "://" in url else f"https://{url.strip()}"
+
+
+@tool(effect=Effect.NETWORK, asks=True, enabled=False, preview=_preview, scope=_scope)
 def fetch_url(url: Annotated[str, "such as https://example.org/page"]) -> str:
     """Read a public web page as text when the user gives its address."""
     return fetch(url, is_public)
@@ -105,7 +114,7 @@ def fetch(url: str, allowed: Callable[[Address], bool], resolved: Callable[[str]
 def _followed(url: str, allowed: Callable[[Address], bool], resolved: Callable[[str], list[Address]]) -> str:
     import httpx
 
-    target = _checked(url if "://" in url else f"https://{url.strip()}")
+    target = _checked(_complete(url))
     with httpx.Client(trust_env=False, timeout=TIMEOUT) as client:
         for _ in range(MAX_REDIRECTS + 1):
             addresses = resolved(target.host)

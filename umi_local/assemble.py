@@ -18,7 +18,8 @@ from umi_local.events import Warned
 from umi_local.markup import MessagesMarkup, markup_for
 from umi_local.messages import Role, Sampling
 from umi_local.packs import load_pack
-from umi_local.paths import snapshots_dir, threads_file
+from umi_local.paths import notes_file, snapshots_dir, threads_file
+from umi_local.permissions import journal_of
 from umi_local.prompts import ChatRenderer, FlatRenderer, Renderer, RoutedRenderer
 from umi_local.protocols import Backend, Emit, Toolbox
 from umi_local.roles import Crew, Single, Team, TurnLimits, Turns
@@ -153,15 +154,20 @@ def check_tool_names(names: Sequence[str]) -> None:
             raise UsageError(f"There is no tool {name!r}.", guess)
 
 
-def toolbox_for(tools: Sequence[Tool], workspace: Path, notes: Path, approval: Approval) -> LocalToolbox:
-    """Tools confined to a workspace.
+def toolbox_for(
+    tools: Sequence[Tool], workspace: Path, approval: Approval, session: str = "", notes: Path | None = None
+) -> LocalToolbox:
+    """Tools confined to a workspace; what files held before they are changed is kept for the session.
+
+    `notes` is another place for notes than the user's.
 
     Raises:
         UsageError: the workspace is no folder.
     """
     if not workspace.is_dir():
         raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
-    return LocalToolbox(tools, ToolContext(Workspace(workspace), notes), approval)
+    context = ToolContext(Workspace(workspace), notes or notes_file(), journal=journal_of(session))
+    return LocalToolbox(tools, context, approval)
 
 
 def context_for(toolbox: LocalToolbox) -> str:

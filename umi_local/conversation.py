@@ -12,21 +12,25 @@ from typing import Any
 from umi_local.agent import Agent
 from umi_local.assemble import agent_for, backend_for, broadcast, context_for, tell_of_servers, toolbox_for
 from umi_local.messages import Message
-from umi_local.paths import notes_file
+from umi_local.permissions import approval_for, remember
 from umi_local.prompts import messages_of
 from umi_local.protocols import Backend, Emit
 from umi_local.sessions import SessionStore
 from umi_local.setups import Setup
 from umi_local.stats import Stats
-from umi_local.toolbox import Approval, ApprovalRequest, Tool
+from umi_local.toolbox import ApprovalRequest, Rule, Ruling, Tool, taint_of
 from umi_local.trajectory import Trajectory
 
 
 class Verdict(StrEnum):
-    """What a person says of a call that asks. `SESSION` allows the tool until another session is begun."""
+    """What a person says of a call that asks.
+
+    `SESSION` allows the tool until another session is begun, `ALWAYS` this very call from now on (the request's rule).
+    """
 
     ONCE = "once"
     SESSION = "session"
+    ALWAYS = "always"
     DENY = "deny"
 
 
@@ -46,12 +50,12 @@ class Conversation:
     workspace: Path
     store: SessionStore
     approve: Ask | None = None
-    allow: frozenset[str] = frozenset()
-    deny: frozenset[str] = frozenset()
+    allow: Sequence[str] = ()
+    deny: Sequence[str] = ()
     session: str = ""
     _backend: Backend | None = None
     _agent: Agent | None = None
-    _allowed: set[str] = field(default_factory=set)
+    _allowed: list[Rule] = field(default_factory=list)
     _stop: bool = False
     _told: bool = False
 
@@ -69,8 +73,12 @@ class Conversation:
             )
         if self._backend is None:
             self._backend = backend_for(self.wanted)
-        approval = Approval(self.allow, self.deny, self._decide if self.approve else None)
-        toolbox = toolbox_for(self.tools, self.workspace, notes_file(), approval)
+        asking = self._decide if self.approve else None
+        settings = self.wanted.settings
+        approval = approval_for(settings, self.workspace, self.allow, self.deny, asking, self.session)
+        approval.policy = approval.policy.with_rules(self._allowed)
+        approval.taint = taint_of(self.runs(), self.tools)
+        toolbox = toolbox_for(self.tools, self.workspace, approval, self.session)
         stats, started = Stats(), time.monotonic()
         emit = broadcast(stats, self.store.record(self.session), *listeners)
         if not self._told:
@@ -119,12 +127,14 @@ class Conversation:
             self._backend.close()
 
     def _decide(self, request: ApprovalRequest) -> bool:
-        if request.tool in self._allowed:
-            return True
+        if not request.reason and any(rule.tool == request.tool for rule in self._allowed):
+            return True  # said earlier in this very run
         assert self.approve is not None
         verdict = self.approve(request)
         if verdict is Verdict.SESSION:
-            self._allowed.add(request.tool)
+            self._allowed.append(Rule(Ruling.ALLOW, request.tool, origin="this session"))
+        if verdict is Verdict.ALWAYS and request.always:
+            remember(request.always)
         return verdict is not Verdict.DENY
 
 

@@ -43,6 +43,16 @@ def threads_file() -> Path:
     return data_dir() / "threads.json"
 
 
+def journals_dir() -> Path:
+    """Where files are kept as they were before tools changed them. Raises what `data_dir` does."""
+    return data_dir() / "journals"
+
+
+def audit_file() -> Path:
+    """Where every decision on a call is kept. Raises what `data_dir` does."""
+    return data_dir() / "audit.jsonl"
+
+
 def notes_file() -> Path:
     """Where `add_note` writes. Raises what `data_dir` does."""
     return data_dir() / "notes.md"

@@ -19,6 +19,16 @@ class Mode(StrEnum):
     SINGLE = "single"
 
 
+class Permissions(BaseModel):
+    """Rules for calls, such as `write_file` or `write_file(path=notes/*)`; `toolbox.policy` has their form."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    allow: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
 class Settings(BaseModel):
     """All settings with their defaults.
 
@@ -42,6 +52,7 @@ class Settings(BaseModel):
     gpu_layers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     memory_megabytes: Annotated[int, Field(ge=0)] = 0
     snapshot_megabytes: Annotated[int, Field(ge=0)] = 512
+    permissions: Permissions = Permissions()
 
 
 def load_settings(path: Path) -> Settings:

@@ -26,7 +26,7 @@ def ask_on_terminal(request: ApprovalRequest) -> bool:
 def choice(request: ApprovalRequest, choices: Mapping[str, str], default: str) -> str:
     """Show all of a request and let one of numbered choices be typed; Enter and the end of input are `default`."""
     sys.stderr.write(f"\n{_described(request)}\n")
-    sys.stderr.write("".join(f"  {key}  {text}\n" for key, text in choices.items()))
+    sys.stderr.write("".join(f"  {key}  {visible(text)}\n" for key, text in choices.items()))
     _forget_what_was_typed_before()
     while True:
         sys.stderr.write(f"your choice [{default}]: ")
@@ -56,6 +56,8 @@ def confirmed(question: str) -> bool:
 
 def _described(request: ApprovalRequest) -> str:
     lines = [f"{visible(request.tool)} asks for approval (effect: {request.effect})."]
+    if request.reason:
+        lines.append(visible(request.reason))
     for name, value in request.arguments.items():
         lines += _labelled(name, value if isinstance(value, str) else _as_json(value))
     if request.preview:

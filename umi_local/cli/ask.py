@@ -66,22 +66,26 @@ def ask(
     """
     from umi_local.assemble import check_tool_names, chosen_tools, toolbox_for
     from umi_local.cli.approve import ask_on_terminal, interactive
-    from umi_local.paths import notes_file
+    from umi_local.permissions import approval_for, tools_named
     from umi_local.sessions import open_store
-    from umi_local.toolbox import Approval
+    from umi_local.toolbox import taint_of
 
     if json_output and stream_json:
         raise UsageError("--json and --stream-json exclude each other.", "Give one of them.")
     question = whole_query(query)
     wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
     chosen = chosen_tools(choices.tool_names(tools))
-    check_tool_names([*(allow or ()), *(deny or ())])
-    approval = Approval(frozenset(allow or ()), frozenset(deny or ()), ask_on_terminal if interactive() else None)
-    toolbox = toolbox_for(chosen, workspace, notes_file(), approval)
+    check_tool_names(tools_named([*(allow or ()), *(deny or ())]))
+    asking = ask_on_terminal if interactive() else None
+    approval = approval_for(wanted.settings, workspace, allow or (), deny or (), asking)
+    toolbox_for(chosen, workspace, approval)  # a wrong folder is told before anything is fetched
     store = open_store()
     session_id, history = conversation(store, session, continue_)
     choices.pull_missing(wanted)
     session_id = session_id or store.create(wanted.pack_name, workspace.absolute(), wanted.settings.mode)
+    approval.audit.session = session_id
+    approval.taint = taint_of(store.trajectories(session_id), chosen)
+    toolbox = toolbox_for(chosen, workspace, approval, session_id)
     output = JsonOutput() if json_output else StreamOutput() if stream_json else AnswerOutput()
     # The printer takes its passing line away before the answer is written in its place.
     listeners = [store.record(session_id), None if quiet else StepPrinter(), output]

@@ -43,15 +43,17 @@ def chat(
     """
     from umi_local.assemble import check_tool_names, chosen_tools
     from umi_local.conversation import Conversation
+    from umi_local.permissions import approval_for, tools_named
     from umi_local.sessions import open_store
 
     wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
-    check_tool_names([*(allow or ()), *(deny or ())])
+    check_tool_names(tools_named([*(allow or ()), *(deny or ())]))
     store = open_store()
     found = store.get(session).id if session else store.latest().id if continue_ else ""
     chosen = chosen_tools(choices.tool_names(tools))
-    rules = (frozenset(allow or ()), frozenset(deny or ()))
-    conversation = Conversation(wanted, chosen, _folder(workspace), store, None, *rules, found)
+    rules = (allow or (), deny or ())
+    approval_for(wanted.settings, _folder(workspace), *rules)  # a wrong rule is told before the first question
+    conversation = Conversation(wanted, chosen, workspace, store, None, *rules, found)
     choices.pull_missing(wanted)
     if plain or not (sys.stdin.isatty() and sys.stdout.isatty()):
         _line_by_line(conversation)
@@ -110,4 +112,7 @@ def _asked(request: ApprovalRequest) -> Verdict:
     from umi_local.conversation import Verdict
 
     named = {"1": Verdict.ONCE, "2": Verdict.SESSION, "3": Verdict.DENY}
-    return named[choice(request, {"1": "allow once", "2": "allow for this session", "3": "deny"}, default="3")]
+    told = {"1": "allow once", "2": f"allow {request.tool} for this session", "3": "deny"}
+    if request.always and not request.reason:
+        named["4"], told["4"] = Verdict.ALWAYS, f"always allow {request.always}"
+    return named[choice(request, told, default="3")]

@@ -85,11 +85,11 @@ def runner(wanted: Setup, workspace: Path, names: list[str] | None, allow: list[
     from umi_local.assemble import agent_for, backend_for, broadcast, chosen_tools, context_for, toolbox_for
     from umi_local.cli.console import StepPrinter
     from umi_local.errors import UsageError
-    from umi_local.toolbox import Approval
+    from umi_local.toolbox import Approval, policy_of
 
     if not workspace.is_dir():
         raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
-    chosen, approval = chosen_tools(names), Approval(allow=frozenset(allow))
+    chosen = chosen_tools(names)
     backend = backend_for(wanted)
 
     def run(query: str) -> Trajectory:
@@ -98,7 +98,7 @@ def runner(wanted: Setup, workspace: Path, names: list[str] | None, allow: list[
         with tempfile.TemporaryDirectory() as scratch:
             copy = Path(scratch, "workspace")
             shutil.copytree(workspace, copy)
-            toolbox = toolbox_for(chosen, copy, Path(scratch, "notes.md"), approval)
+            toolbox = toolbox_for(chosen, copy, Approval(policy_of(allow=allow)), notes=Path(scratch, "notes.md"))
             agent = agent_for(wanted, backend, toolbox, broadcast(StepPrinter() if verbose else None))
             return agent.run(query, context=context_for(toolbox))
 

@@ -24,6 +24,7 @@ app = typer.Typer(
       umi-local sessions list --search invoice
       umi-local sessions show 20261123-18
       umi-local sessions export 20261123-18 --out talk.md
+      umi-local sessions undo
 
     Conversations are saved on this machine alone. An ID may be cut short as long as it is the only one that
     begins so.
@@ -99,6 +100,61 @@ def export(
         _write(out, text, force)
 
 
+@app.command(short_help="Take back the last change of a file.")
+def undo(
+    session_id: Annotated[
+        str, typer.Argument(metavar="[ID]", show_default=False, help="The last one's if left out.")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Also where the file was changed since.")] = False,
+) -> None:
+    """\b
+    Examples:
+      umi-local sessions undo
+      umi-local sessions undo 20261123-18
+
+    Put a file back to what it was before the agent's last change in a session; again for the change before that.
+    """
+    from umi_local.errors import UsageError
+    from umi_local.permissions import journal_of
+    from umi_local.sessions import open_store
+
+    store = open_store()
+    found = store.get(session_id) if session_id else store.latest()
+    journal = journal_of(found.id)
+    undone = journal.undo(force) if journal else None
+    if undone is None:
+        raise UsageError(f"Session {found.id} has changed no file that could be put back.", "See sessions list.")
+    if undone.problem:
+        raise UsageError(f"{undone.path} was left as it is: {undone.problem}.")
+    typer.echo(f"{undone.path} is as it was before.")
+
+
+@app.command(short_help="Print what was allowed and what was not.")
+def audit(
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """\b
+    Examples:
+      umi-local sessions audit
+      umi-local sessions audit --json
+
+    Print the last decisions on tool calls, oldest first: when, tool, allowed or refused, by whom or which rule.
+    """
+    from umi_local import plain
+    from umi_local.paths import audit_file
+    from umi_local.toolbox import AuditLog
+
+    lines = list(AuditLog(audit_file()).lines())[-limit:]
+    if as_json:
+        typer.echo(plain.as_json(lines))
+        return
+    for line in lines:
+        by = f"rule {line['rule']}" if line["by"] == "rule" else line["by"]
+        after = ", after outside text" if line["tainted"] else ""
+        typer.echo(plain.printable(f"{line['time']}  {line['decision']:<8} {line['tool']}  by {by}{after}"))
+
+
 @app.command("rm", short_help="Remove sessions for good.")
 def remove(
     session_ids: Annotated[list[str], typer.Argument(metavar="ID...", show_default=False, help="Which sessions.")],
@@ -113,6 +169,7 @@ def remove(
     """
     from umi_local.cli.approve import confirmed, interactive
     from umi_local.errors import UsageError
+    from umi_local.permissions import forget
     from umi_local.sessions import open_store
 
     store = open_store()
@@ -125,6 +182,7 @@ def remove(
             raise typer.Exit(1)
     for session_id in doomed:
         store.remove(session_id)
+        forget(session_id)
         typer.echo(f"Removed {session_id}.", err=True)
 
 

@@ -101,12 +101,14 @@ def _toolbox(name: str, workspace: Path, allowed: list[str]) -> LocalToolbox:
     """
     from umi_local.assemble import check_tool_names, chosen_tools, toolbox_for
     from umi_local.cli.approve import ask_on_terminal, interactive
-    from umi_local.paths import notes_file
-    from umi_local.toolbox import Approval
+    from umi_local.paths import config_dir
+    from umi_local.permissions import approval_for, tools_named
+    from umi_local.settings import load_settings
 
-    check_tool_names(allowed)
-    approval = Approval(allow=frozenset(allowed), ask=ask_on_terminal if interactive() else None)
-    return toolbox_for(chosen_tools([name]), workspace, notes_file(), approval)
+    check_tool_names(tools_named(allowed))
+    settings = load_settings(config_dir() / "config.toml")
+    asking = ask_on_terminal if interactive() else None
+    return toolbox_for(chosen_tools([name]), workspace, approval_for(settings, workspace, allowed, ask=asking))
 
 
 def _object(text: str) -> dict[str, Any]:

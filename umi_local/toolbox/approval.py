@@ -1,38 +1,90 @@
-"""Who may run what. Deny wins over allow; a tool that asks is denied where there is nobody to ask."""
+"""Who may run what: rules first, then a person, and where there is nobody to ask, no."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from umi_local.toolbox.tool import Tool
+from umi_local.toolbox.audit import AuditLog
+from umi_local.toolbox.policy import Policy, Rule, Ruling
+from umi_local.toolbox.tool import Effect, Tool
+from umi_local.trajectory import Trajectory
+
+RISKY = frozenset({Effect.WRITES, Effect.EXECUTES, Effect.NETWORK})
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
-    """What a person is shown before a tool acts: all of it, never an excerpt."""
+    """What a person is shown before a tool acts: all of it, never an excerpt.
+
+    `reason` is why it is asked though a rule allows it, or empty. `always` is the rule that would allow exactly this.
+    """
 
     tool: str
     effect: str
     arguments: Mapping[str, Any]
     preview: str
+    reason: str = ""
+    always: Rule | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Approval:
-    """Rules by tool name, and a question for the rest. `ask` is None where no person can answer."""
+    """Rules, and a question for the rest. `ask` is None where no person can answer.
 
-    allow: frozenset[str] = frozenset()
-    deny: frozenset[str] = frozenset()
+    `taint` says what the run has read that may hold somebody else's instructions; from then on whatever writes,
+    executes or uses the network is asked for again. Every decision goes into `audit`.
+    """
+
+    policy: Policy = field(default_factory=Policy)
     ask: Callable[[ApprovalRequest], bool] | None = None
+    audit: AuditLog = field(default_factory=AuditLog)
+    taint: str = ""
 
-    def refusal(self, tool: Tool, request: Callable[[], ApprovalRequest]) -> str | None:
-        """Why the call may not run, as a sentence; None if it may."""
-        if tool.name in self.deny:
-            return f"{tool.name} is denied by --deny {tool.name}."
-        if not tool.asks or tool.name in self.allow:
-            return None
-        if self.ask is None:
-            return f"{tool.name} needs approval and nobody can be asked here; --allow {tool.name} would allow it."
-        return None if self.ask(request()) else f"The user did not allow this call of {tool.name}."
+    def refusal(self, tool: Tool, compared: Mapping[str, Any], request: Callable[[str], ApprovalRequest]) -> str | None:
+        """Why the call may not run, as a sentence; None if it may.
+
+        Args:
+            compared: the arguments in the form that rules are compared with.
+            request: what a person is shown, given the reason for asking.
+        """
+        rule = self.policy.find(tool.name, compared)
+        reason = f"{self.taint}, so this is asked for again." if self.taint and tool.effect in RISKY else ""
+        asked = bool(reason) or (rule.ruling is Ruling.ASK if rule else tool.asks)
+        if rule and rule.ruling is Ruling.DENY:
+            refusal, by = f"{tool.name} is denied by {rule.origin or rule}.", "rule"
+        elif not asked:
+            refusal, by = None, "rule" if rule else "default"
+        elif self.ask is None:
+            remedy = reason or f"--allow {tool.name} would allow it."
+            refusal, by = f"{tool.name} needs approval and nobody can be asked here; {remedy}", "nobody"
+        else:
+            allowed, by = self.ask(request(reason)), "person"
+            refusal = None if allowed else f"The user did not allow this call of {tool.name}."
+        self.audit.decided(tool.name, tool.effect.value, compared, refusal, by, str(rule or ""), self.taint)
+        return refusal
+
+    def saw(self, tool: Tool) -> None:
+        """Note that a tool's result has been read."""
+        if tool.untrusted and not self.taint:
+            self.taint = _tainted_by(tool.name)
+
+
+def taint_of(runs: Iterable[Trajectory], tools: Iterable[Tool]) -> str:
+    """Why what follows these runs is tainted: an untrusted tool's result is part of the conversation. Else empty."""
+    untrusted = {tool.name for tool in tools if tool.untrusted}
+    for run in runs:
+        for step in run.steps:
+            for call, seen in zip(step.calls, step.observations, strict=False):
+                if not seen.denied and (call.name in untrusted or call.name not in _names(run)):
+                    return _tainted_by(call.name)
+    return ""
+
+
+def _names(run: Trajectory) -> set[str]:
+    return {tool.name for tool in run.tools} | {"none"}
+
+
+def _tainted_by(tool: str) -> str:
+    return f"This conversation has read what {tool} returned, which comes from outside"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from umi_local.messages import Observation, ToolCall, ToolSpec
 from umi_local.toolbox.approval import Approval, ApprovalRequest
+from umi_local.toolbox.policy import Rule, as_compared
 from umi_local.toolbox.tool import Tool, ToolContext, ToolError
 
 
@@ -32,18 +34,24 @@ class LocalToolbox:
             return Observation(f"There is no tool {call.name!r}. The tools are: {known}.", is_error=True)
         try:
             arguments = tool.validate(call.arguments)
-            refusal = self.approval.refusal(tool, lambda: self._request(tool, arguments))
+            scope = tool.scope(self.context, arguments) if tool.scope else arguments
+            shown = partial(self._request, tool, arguments, scope)
+            refusal = self.approval.refusal(tool, {**arguments, **scope}, shown)
             if refusal:
                 return Observation(refusal, is_error=True, denied=True)
+            self.approval.saw(tool)
             return Observation(as_text(tool.call(self.context, arguments)))
         except ToolError as error:
             return Observation(str(error), is_error=True)
         except Exception as error:  # a user's own tool may raise anything; the run must go on
             return Observation(f"{tool.name} failed: {type(error).__name__}: {error}", is_error=True)
 
-    def _request(self, tool: Tool, arguments: dict[str, Any]) -> ApprovalRequest:
+    def _request(
+        self, tool: Tool, arguments: Mapping[str, Any], scope: Mapping[str, Any], reason: str
+    ) -> ApprovalRequest:
         preview = tool.preview(self.context, arguments) if tool.preview else ""
-        return ApprovalRequest(tool.name, tool.effect.value, arguments, preview)
+        always = Rule.exactly(tool.name, {name: as_compared(value) for name, value in scope.items()})
+        return ApprovalRequest(tool.name, tool.effect.value, arguments, preview, reason, always)
 
 
 def as_text(result: Any) -> str:

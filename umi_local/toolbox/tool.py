@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from umi_local.messages import ToolSpec
+from umi_local.toolbox.journal import Journal
 from umi_local.toolbox.workspace import ToolError, Workspace
 
 __all__ = ["Effect", "Tool", "ToolContext", "ToolError", "tool"]
@@ -36,12 +37,13 @@ def _local_time() -> datetime:
 class ToolContext:
     """What a tool may touch. A function gets it by having a parameter of this type; the model never sees it.
 
-    `clock` tells the time in the user's own zone.
+    `clock` tells the time in the user's own zone. `journal` keeps what files held before they are changed.
     """
 
     workspace: Workspace
     notes: Path
     clock: Callable[[], datetime] = _local_time
+    journal: Journal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,9 @@ class Tool:
     """A function with what the model, the approval and the command line need to know of it.
 
     `asks`: a person must approve each call. `enabled`: it is listed without being asked for by name.
-    `preview` renders for the person what a call would do (a diff, say).
+    `preview` renders for the person what a call would do (a diff, say). `scope` gives the arguments that tell one kind
+    of call from another, in a form that cannot be written in two ways: rules are compared with it, and an "always" is
+    about it; without one, about all arguments. `outside` is set where what comes back was written by somebody else.
     """
 
     function: Callable[..., Any]
@@ -60,6 +64,13 @@ class Tool:
     enabled: bool
     preview: Callable[[ToolContext, Mapping[str, Any]], str] | None
     context_parameter: str | None
+    scope: Callable[[ToolContext, Mapping[str, Any]], Mapping[str, str]] | None = None
+    outside: bool = False
+
+    @property
+    def untrusted(self) -> bool:
+        """Whether a result may hold instructions of somebody other than the user."""
+        return self.outside or self.effect is Effect.NETWORK
 
     @property
     def name(self) -> str:
@@ -88,6 +99,7 @@ def tool(
     asks: bool = False,
     enabled: bool = True,
     preview: Callable[[ToolContext, Mapping[str, Any]], str] | None = None,
+    scope: Callable[[ToolContext, Mapping[str, Any]], Mapping[str, str]] | None = None,
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a typed function.
 
@@ -98,7 +110,7 @@ def tool(
     def make(function: Callable[..., Any]) -> Tool:
         arguments, context_parameter = _arguments_model(function)
         spec = ToolSpec(function.__name__, inspect.getdoc(function) or "", _schema(arguments))
-        return Tool(function, spec, arguments, effect, asks, enabled, preview, context_parameter)
+        return Tool(function, spec, arguments, effect, asks, enabled, preview, context_parameter, scope)
 
     return make
 

@@ -25,6 +25,7 @@ class ApprovalScreen(ModalScreen[Verdict]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "decide('once')", "Allow once"),
         Binding("s", "decide('session')", "Allow for this session"),
+        Binding("a", "decide('always')", "Always allow"),
         Binding("d,escape", "decide('deny')", "Deny"),
     ]
 
@@ -38,6 +39,8 @@ class ApprovalScreen(ModalScreen[Verdict]):
             yield Static(
                 Text(f"? {visible(request.tool)} asks for approval: it {request.effect}.", "bold"), markup=False
             )
+            if request.reason:
+                yield Static(Text(f"! {visible(request.reason)}"), classes="reason", markup=False)
             with VerticalScroll(classes="shown"):
                 for name, value in request.arguments.items():
                     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -49,7 +52,11 @@ class ApprovalScreen(ModalScreen[Verdict]):
             with Horizontal(classes="buttons"):
                 yield Button("Deny (d)", id="deny", variant="primary")
                 yield Button("Allow once (o)", id="once")
-                yield Button("Allow for this session (s)", id="session")
+                yield Button("This session (s)", id="session")
+                if self._may_be_always:
+                    yield Button("Always (a)", id="always")
+            if self._may_be_always:
+                yield Static(Text(f"always: {visible(str(request.always))}"), classes="hint", markup=False)
 
     def on_mount(self) -> None:
         self.query_one("#deny", Button).focus()
@@ -57,8 +64,14 @@ class ApprovalScreen(ModalScreen[Verdict]):
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.action_decide(str(event.button.id))
 
+    @property
+    def _may_be_always(self) -> bool:
+        """After untrusted text nothing is allowed beyond the call that is shown."""
+        return self.request.always is not None and not self.request.reason
+
     def action_decide(self, verdict: str) -> None:
-        self.dismiss(Verdict(verdict))
+        if verdict != Verdict.ALWAYS or self._may_be_always:
+            self.dismiss(Verdict(verdict))
 
 
 class SessionsScreen(ModalScreen[str]):

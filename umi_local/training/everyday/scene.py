@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from umi_local.messages import Message, Observation, ToolCall, ToolSpec
-from umi_local.toolbox import Approval, Effect, LocalToolbox, ToolContext, Workspace
+from umi_local.toolbox import Approval, Effect, LocalToolbox, ToolContext, Workspace, policy_of
 from umi_local.tools import BUILTIN_TOOLS
 from umi_local.training.thoughts import with_rationales
 from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
@@ -79,7 +79,7 @@ class Scene:
     @property
     def toolbox(self) -> LocalToolbox:
         context = ToolContext(self.workspace, self.notes, lambda: self.now)
-        return LocalToolbox(LISTED, context, Approval(allow=self.allowed))
+        return LocalToolbox(LISTED, context, Approval(policy_of(allow=self.allowed)))
 
     def stem_is_free(self, path: str) -> bool:
         """Whether no file so far is called alike, so that a request can name this one without its ending."""

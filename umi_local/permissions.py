@@ -1,0 +1,112 @@
+"""Which rules hold for a run: the user's own, those given for always, the project's and those of the command line."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from umi_local.errors import ConfigError, UsageError
+from umi_local.paths import audit_file, cannot_write, config_dir, journals_dir
+from umi_local.settings import Permissions, Settings
+from umi_local.toolbox import Approval, ApprovalRequest, AuditLog, Journal, Rule, Ruling, policy_of
+
+PROJECT_FILE = ".umi-local.toml"
+_ALWAYS = "always.txt"
+
+
+def approval_for(
+    settings: Settings,
+    workspace: Path,
+    allow: Iterable[str] = (),
+    deny: Iterable[str] = (),
+    ask: Callable[[ApprovalRequest], bool] | None = None,
+    session: str = "",
+) -> Approval:
+    """All rules that hold for a run in this workspace, who is asked, and where decisions are kept.
+
+    Raises:
+        UsageError: a rule of the command line has another form than rules have.
+        ConfigError: a rule of a file has.
+    """
+    try:
+        flags = policy_of(allow, deny)
+    except ValueError as error:
+        raise UsageError(f"{error}.", "See umi-local tools list for the tools.") from None
+    policy = flags.with_rules(_own(settings)).with_rules(_always()).with_rules(_project(workspace))
+    return Approval(policy, ask, AuditLog(audit_file(), session))
+
+
+def journal_of(session: str) -> Journal | None:
+    """What keeps the files of a session as they were."""
+    return Journal(journals_dir() / session) if session else None
+
+
+def forget(session: str) -> None:
+    """Remove what was kept of the files of a session."""
+    shutil.rmtree(journals_dir() / session, ignore_errors=True)
+
+
+def remember(rule: Rule) -> None:
+    """Let a rule hold from now on, in every session.
+
+    Raises:
+        StorageError: it cannot be written down.
+    """
+    path = config_dir() / _ALWAYS
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{rule}\n")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _own(settings: Settings) -> tuple[Rule, ...]:
+    return _rules(settings.permissions, str(config_dir() / "config.toml"))
+
+
+def _always() -> tuple[Rule, ...]:
+    """One rule a line, as `remember` writes them; a person may remove lines."""
+    path = config_dir() / _ALWAYS
+    if not path.is_file():
+        return ()
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return _rules(Permissions(allow=tuple(lines)), str(path))
+
+
+def _project(workspace: Path) -> tuple[Rule, ...]:
+    """What the workspace's own file asks for or denies. It comes with the project, so it cannot allow anything."""
+    path = workspace / PROJECT_FILE
+    if not path.is_file():
+        return ()
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8")).get("permissions", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", "Correct the file or move it away.") from None
+    if not isinstance(told, dict) or set(told) - {"ask", "deny"}:
+        raise ConfigError(
+            f"{path} may hold ask and deny under [permissions] and nothing else.",
+            f"What is to be allowed belongs into {config_dir() / 'config.toml'}.",
+        )
+    return _rules(Permissions.model_validate(told), str(path))
+
+
+def _rules(permissions: Permissions, origin: str) -> tuple[Rule, ...]:
+    try:
+        return policy_of(permissions.allow, permissions.deny, permissions.ask, origin).rules
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}.", "Correct the rule or take it out.") from None
+
+
+def tools_named(rules: Iterable[str]) -> list[str]:
+    """The tools that rules of the command line are about, patterns left out; for checking their spelling.
+
+    Raises:
+        UsageError: a rule has another form than rules have.
+    """
+    try:
+        names = [Rule.parse(text, Ruling.ASK, "").tool for text in rules]
+    except ValueError as error:
+        raise UsageError(f"{error}.", "See umi-local tools list for the tools.") from None
+    return [name for name in names if not set(name) & set("*?")]

@@ -1,0 +1,78 @@
+"""What files held before a tool changed them, so that a person can take the change back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_KEPT_SECONDS = 30 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A change that was taken back, or why it was not."""
+
+    path: Path
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The changes of one session, each a file in `folder` that is read by its owner alone."""
+
+    folder: Path
+
+    def keep(self, file: Path, new: bytes) -> None:
+        """Keep what `file` holds before `new` replaces it.
+
+        Raises:
+            OSError: it cannot be kept; then the file must not be changed.
+        """
+        forget_old(self.folder.parent)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = f"{time.time_ns():020d}-{secrets.token_hex(2)}"
+        existed = file.is_file()
+        if existed:
+            (self.folder / f"{name}.before").write_bytes(file.read_bytes())
+        entry = {"path": str(file), "existed": existed, "after": _digest(new)}
+        (self.folder / f"{name}.json").write_text(json.dumps(entry), encoding="utf-8")
+
+    def undo(self, force: bool = False) -> Undone | None:
+        """Take the last change back; None if there is none. A file that was changed since is left, unless forced."""
+        entries = sorted(self.folder.glob("*.json"))
+        if not entries:
+            return None
+        entry: dict[str, Any] = json.loads(entries[-1].read_text(encoding="utf-8"))
+        before = entries[-1].with_suffix(".before")
+        file = Path(entry["path"])
+        now = file.read_bytes() if file.is_file() else None
+        if not force and (now is None or _digest(now) != entry["after"]):
+            return Undone(file, "it was changed or removed since; --force puts the old content back all the same")
+        if entry["existed"]:
+            draft = file.with_name(f".{secrets.token_hex(8)}.tmp")
+            draft.write_bytes(before.read_bytes())
+            draft.replace(file)
+        else:
+            file.unlink(missing_ok=True)
+        entries[-1].unlink()
+        before.unlink(missing_ok=True)
+        return Undone(file)
+
+
+def forget_old(folder: Path) -> None:
+    """Remove what is older than a month in the journals below `folder`."""
+    limit = time.time() - _KEPT_SECONDS
+    for file in folder.glob("*/*"):
+        with suppress(OSError):
+            if file.stat().st_mtime < limit:
+                file.unlink()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

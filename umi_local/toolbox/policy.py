@@ -1,0 +1,127 @@
+"""Rules that allow, ask for or deny calls, by tool and by argument.
+
+    write_file                       every call of the tool
+    write_file(path=notes/*.md)      calls whose path is a Markdown file right inside notes
+    github__*(repo="me/**")          all tools of an MCP server, on anything below me/
+
+`*` and `?` stand for characters but not for `/`; `**` stands for any; a backslash takes a meaning away. A pattern with
+a comma, bracket or line break is written as a JSON string. Arguments are compared in the form in which the tool will
+understand them: a path as the file it leads to, whatever `..` and links it is made of.
+
+Deny wins over ask, ask over allow. What no rule speaks of is asked for if the tool says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+_RULE = re.compile(r"\s*([\w*?-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_ARGUMENT = re.compile(r'\s*(\w+)\s*=\s*("(?:[^"\\]|\\.)*"|[^,"]*)\s*(?:,|$)', re.DOTALL)
+_GLOB = re.compile(r"\\(.)|(\*\*)|(\*)|(\?)|(.)", re.DOTALL)
+_PLAIN = re.compile(r'[^,"()\n\r]*')
+
+
+class Ruling(StrEnum):
+    """What is to happen with a call."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A ruling on all calls that fit. `origin` says where the rule was written, for the person who meets it."""
+
+    ruling: Ruling
+    tool: str
+    arguments: tuple[tuple[str, str], ...] = ()
+    origin: str = ""
+
+    @classmethod
+    def parse(cls, text: str, ruling: Ruling, origin: str) -> Rule:
+        """A rule of the form that the module's head shows.
+
+        Raises:
+            ValueError: it is of another form.
+        """
+        found = _RULE.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is no rule such as write_file or write_file(path=notes/*)")
+        arguments = []
+        rest = (found[2] or "").strip()
+        while rest:
+            argument = _ARGUMENT.match(rest)
+            if argument is None:
+                raise ValueError(f"{rest!r} in the rule {text!r} is no argument=pattern")
+            pattern = argument[2].strip()
+            arguments.append((argument[1], json.loads(pattern) if pattern.startswith('"') else pattern))
+            rest = rest[argument.end() :]
+        return cls(ruling, found[1], tuple(arguments), origin)
+
+    @classmethod
+    def exactly(cls, tool: str, arguments: Mapping[str, str], origin: str = "") -> Rule:
+        """The rule that allows this tool with these arguments and nothing else."""
+        literal = tuple((name, re.sub(r"([*?\\])", r"\\\1", value)) for name, value in arguments.items())
+        return cls(Ruling.ALLOW, tool, literal, origin)
+
+    def fits(self, tool: str, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call is meant; a rule on an argument that the call does not have is not about it."""
+        return bool(_regex(self.tool).fullmatch(tool)) and all(
+            name in arguments and _regex(pattern).fullmatch(as_compared(arguments[name]))
+            for name, pattern in self.arguments
+        )
+
+    def __str__(self) -> str:
+        if not self.arguments:
+            return self.tool
+        written = (f"{name}={_quoted(pattern)}" for name, pattern in self.arguments)
+        return f"{self.tool}({', '.join(written)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All rules that hold, from wherever they come."""
+
+    rules: tuple[Rule, ...] = ()
+
+    def find(self, tool: str, arguments: Mapping[str, Any]) -> Rule | None:
+        """The rule that decides about a call; None if no rule speaks of it."""
+        fitting = [rule for rule in self.rules if rule.fits(tool, arguments)]
+        for ruling in (Ruling.DENY, Ruling.ASK, Ruling.ALLOW):
+            for rule in fitting:
+                if rule.ruling is ruling:
+                    return rule
+        return None
+
+    def with_rules(self, rules: Iterable[Rule]) -> Policy:
+        return Policy((*self.rules, *rules))
+
+
+def policy_of(allow: Iterable[str] = (), deny: Iterable[str] = (), ask: Iterable[str] = (), origin: str = "") -> Policy:
+    """Rules as a user writes them. Without an origin they are taken to be flags. Raises ValueError as `Rule.parse`."""
+    rules = []
+    for ruling, texts in ((Ruling.ALLOW, allow), (Ruling.DENY, deny), (Ruling.ASK, ask)):
+        rules += [Rule.parse(text, ruling, origin or f"--{ruling} {text}") for text in texts]
+    return Policy(tuple(rules))
+
+
+def as_compared(value: Any) -> str:
+    """An argument as the text that patterns are compared with."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _quoted(pattern: str) -> str:
+    return pattern if _PLAIN.fullmatch(pattern) else json.dumps(pattern, ensure_ascii=False)
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    parts = []
+    for escaped, everything, some, one, plain in _GLOB.findall(pattern):
+        parts.append(".*" if everything else "[^/]*" if some else "[^/]" if one else re.escape(escaped or plain))
+    return re.compile("".join(parts), re.DOTALL)
