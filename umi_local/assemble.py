@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from umi_local.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from umi_local.backends.llama_cpp.vocabulary import Vocabulary
+    from umi_local.extensions import Extensions
     from umi_local.training.samples import Writer
 
 
@@ -86,6 +88,8 @@ def agent_for(wanted: Setup, backend: Backend, toolbox: LocalToolbox, emit: Emit
     """An agent on a backend. Tools whose schemas cannot be constrained are left out, each with a warning."""
     renderer = renderer_for(wanted, backend)
     crew = _crew(wanted.settings, backend, renderer, emit)
+    for problem in extensions().problems:
+        emit(Warned(problem))
     return Agent(
         crew, backend, _expressible(toolbox, renderer, emit), emit, _run_limits(wanted.settings), wanted.roles[0]
     )
@@ -124,9 +128,19 @@ def _expressible(toolbox: LocalToolbox, renderer: Renderer, emit: Emit) -> Local
 
 
 def known_tools() -> tuple[Tool, ...]:
+    """All tools: those that come along, in their fixed order, then those that were added."""
     from umi_local.tools import BUILTIN_TOOLS
 
-    return BUILTIN_TOOLS
+    return (*BUILTIN_TOOLS, *extensions().tools)
+
+
+@cache
+def extensions() -> Extensions:
+    """The tools that were added to this installation, loaded once."""
+    from umi_local.extensions import Extensions
+    from umi_local.tools import BUILTIN_TOOLS
+
+    return Extensions(tool.name for tool in BUILTIN_TOOLS)
 
 
 def chosen_tools(names: Sequence[str] | None) -> tuple[Tool, ...]:

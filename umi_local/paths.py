@@ -53,6 +53,16 @@ def audit_file() -> Path:
     return data_dir() / "audit.jsonl"
 
 
+def servers_file() -> Path:
+    """Where MCP servers are described. Raises what `config_dir` does."""
+    return config_dir() / "mcp.json"
+
+
+def trusted_file() -> Path:
+    """Where is kept what MCP servers offered when they were trusted. Raises what `data_dir` does."""
+    return data_dir() / "mcp-trusted.json"
+
+
 def notes_file() -> Path:
     """Where `add_note` writes. Raises what `data_dir` does."""
     return data_dir() / "notes.md"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from umi_local.assemble import known_tools, renderer_for
+from umi_local.assemble import renderer_for
 from umi_local.backends.llama_cpp.client import LlamaCppBackend
 from umi_local.backends.llama_cpp.snapshots import Snapshots
 from umi_local.backends.llama_cpp.spec import Features
@@ -18,6 +18,7 @@ from umi_local.evaluation.meter import peak_memory_of_children
 from umi_local.messages import Role
 from umi_local.paths import threads_file
 from umi_local.setups import Setup
+from umi_local.tools import BUILTIN_TOOLS
 
 SETTINGS = {
     "agent": Features(),
@@ -124,7 +125,7 @@ def _turns(wanted: Setup, backend: LlamaCppBackend) -> list[Turn]:
         renderer = renderer_for(wanted, backend)
     finally:
         backend.close()
-    tools = [tool.spec for tool in known_tools() if tool.enabled]
+    tools = [tool.spec for tool in BUILTIN_TOOLS if tool.enabled]
     return list(turns_of(recorded_runs(tools), renderer))
 
 

@@ -86,10 +86,12 @@ def runner(wanted: Setup, workspace: Path, names: list[str] | None, allow: list[
     from umi_local.cli.console import StepPrinter
     from umi_local.errors import UsageError
     from umi_local.toolbox import Approval, policy_of
+    from umi_local.tools import BUILTIN_TOOLS
 
     if not workspace.is_dir():
         raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
-    chosen = chosen_tools(names)
+    # Without names those that come along: what a user has added would make scores differ between machines.
+    chosen = chosen_tools([tool.name for tool in BUILTIN_TOOLS if tool.enabled] if names is None else names)
     backend = backend_for(wanted)
 
     def run(query: str) -> Trajectory:

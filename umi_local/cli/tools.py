@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from umi_local.cli import tools_servers
+
 if TYPE_CHECKING:
     from umi_local.toolbox import LocalToolbox, Tool
 
@@ -19,10 +21,14 @@ app = typer.Typer(
       umi-local tools list
       umi-local tools show calculator
       umi-local tools run calculator '{"expression": "2 * 21"}'
+      umi-local tools add time -- python -m mcp_server_time
+      umi-local tools new count_words
 
-    The tools that the agent can call.
+    The tools that the agent can call, and adding more: MCP servers and Python files of your own.
     """,
 )
+
+tools_servers.register(app)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="The tool.")]
@@ -39,9 +45,11 @@ def list_tools(as_json: JsonOption = False) -> None:
     before each call, whether it is off unless --tools names it, and its purpose.
     """
     from umi_local import plain
-    from umi_local.assemble import known_tools
+    from umi_local.assemble import extensions, known_tools
 
     tools = known_tools()
+    for problem in extensions().problems:
+        typer.echo(plain.printable(problem), err=True)
     if as_json:
         typer.echo(plain.as_json([_told(tool) for tool in tools]))
         return

@@ -1,0 +1,205 @@
+"""MCP servers: the file that lists them, trust, calls, and servers that mean harm or fail."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from umi_local.constraints import inexpressible
+from umi_local.errors import ConfigError, UsageError
+from umi_local.mcp import Manager, ServerFile, tools_of, trust
+from umi_local.mcp.tools import narrowed
+from umi_local.messages import Observation, ToolCall, ToolSpec
+from umi_local.styles.data import chat_style
+from umi_local.toolbox import Approval, LocalToolbox, ToolContext, ToolError, Workspace, policy_of
+
+HOSTILE = str(Path(__file__).with_name("hostile_server.py"))
+
+
+class Servers:
+    """One server in a file of its own, trusted, and a toolbox with its tools."""
+
+    def __init__(self, folder: Path, args: list[str], **more: Any) -> None:
+        self.file, self.pins, self.folder = ServerFile(folder / "mcp.json"), folder / "pins.json", folder
+        self.file.add("srv", {"command": sys.executable, "args": args, **more})
+        self.manager = Manager(self.file, self.pins)
+        self.offers = {offer.name: offer for offer in self.manager.offers("srv")}
+        trust(self.pins, "srv", self.offers.values())
+
+    def again(self) -> None:
+        """As in the next process."""
+        self.manager.close()
+        self.manager = Manager(self.file, self.pins)
+
+    def box(self) -> LocalToolbox:
+        tools = tools_of(self.manager, self.file, self.pins)
+        context = ToolContext(Workspace(self.folder), self.folder / "notes.md")
+        return LocalToolbox(tools, context, Approval(policy_of(allow=["srv__*"])))
+
+    def call(self, tool: str, box: LocalToolbox | None = None, **arguments: Any) -> Observation:
+        box = box or self.box()
+        box.approval.taint = ""
+        return box.run(ToolCall(f"srv__{tool}", arguments))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Any]:
+    started: list[Servers] = []
+
+    def make(how: str, **more: Any) -> Servers:
+        started.append(Servers(tmp_path, [HOSTILE, how, str(tmp_path / "state")], **more))
+        return started[-1]
+
+    yield make
+    for servers in started:
+        servers.manager.close()
+
+
+def test_a_real_server_tells_the_time(tmp_path: Path) -> None:
+    servers = Servers(tmp_path, ["-m", "mcp_server_time", "--local-timezone", "UTC"])
+    try:
+        told = json.loads(servers.call("get_current_time", timezone="Asia/Tokyo").content)
+        assert told["timezone"] == "Asia/Tokyo"
+        wrong = servers.call("get_current_time", timezone="Mars")
+        assert wrong.is_error
+        assert "Mars" in wrong.content
+        missing = servers.call("get_current_time")
+        assert missing.is_error
+        assert "'timezone' is a required property" in missing.content
+    finally:
+        servers.manager.close()
+
+
+def test_a_tool_of_a_server_asks_and_taints(made: Any) -> None:
+    box = made("echoes").box()
+    (tool,) = box.tools
+    assert tool.asks
+    assert tool.untrusted
+    box.run(ToolCall("srv__echo", {"text": "x"}))
+    assert "srv__echo" in box.approval.taint
+    assert box.run(ToolCall("srv__echo", {"text": "x"})).denied  # the network again, after outside text
+
+
+def test_a_description_that_changed_is_not_called(made: Any) -> None:
+    servers = made("swaps")
+    assert servers.call("echo", text="a").content == "a"
+    servers.again()
+    seen = servers.call("echo", text="a")
+    assert seen.is_error
+    assert "tools trust srv" in seen.content
+
+
+def test_a_server_that_hangs_is_a_failed_observation_in_time(made: Any) -> None:
+    servers = made("hangs", timeout=1)
+    started = time.monotonic()
+    seen = servers.call("echo", text="a")
+    assert seen.is_error
+    assert time.monotonic() - started < 10
+
+
+def test_a_server_that_dies_is_a_failed_observation_and_is_started_again(made: Any) -> None:
+    servers = made("dies")
+    box = servers.box()
+    for _ in range(2):
+        seen = servers.call("echo", box, text="a")
+        assert seen.is_error
+        assert "srv" in seen.content
+    assert servers.manager.offers("srv")
+
+
+def test_schema_bombs_are_dropped_alone_each_with_a_reason(made: Any) -> None:
+    servers = made("bombs")
+    problems = {name.removeprefix("srv__"): offer.problem for name, offer in servers.offers.items()}
+    assert not problems.pop("echo")
+    assert all(problems.values())
+    assert [tool.name for tool in servers.box().tools] == ["srv__echo"]
+    assert servers.call("echo", text="fine").content == "fine"
+
+
+def test_a_server_cannot_take_the_name_of_a_tool_nor_disguise_what_it_says(made: Any) -> None:
+    (tool,) = made("disguises").box().tools
+    assert tool.name == "srv__calculator"
+    assert not set(tool.spec.description) & set("\n\x1b\u202e")
+    assert len(tool.spec.description) < 500
+
+
+def test_a_flood_is_cut(made: Any) -> None:
+    assert len(made("floods").call("echo", text="a").content) < 210_000
+
+
+def test_the_environment_is_not_inherited_unless_it_is_listed(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURS", "secret")
+    monkeypatch.setenv("GIVEN", "value")
+    servers = made("env", env={"GIVEN": "${env:GIVEN}"})
+    told = json.loads(servers.call("echo", text="a").content)
+    assert "OURS" not in told
+    assert told["GIVEN"] == "value"
+
+
+def test_what_is_no_server_is_told_in_a_sentence(tmp_path: Path) -> None:
+    file = ServerFile(tmp_path / "mcp.json")
+    file.add("bad", {"command": sys.executable, "args": [HOSTILE, "garbage", str(tmp_path / "s")]})
+    file.add("none", {"command": str(tmp_path / "no-such-program")})
+    manager = Manager(file, tmp_path / "pins.json")
+    for name in ("bad", "none"):
+        with pytest.raises(ToolError, match=f"server {name}"):
+            manager.offers(name)
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ({}, "a command or a url"),
+        ({"command": "x", "url": "https://x"}, "not both"),
+        ({"url": "ftp://x"}, "http"),
+        ({"command": "x", "env": {"API_TOKEN": "abc"}}, "looks like a secret"),
+        ({"url": "https://x", "headers": {"Authorization": "Bearer abc"}}, "looks like a secret"),
+        ({"command": "x", "shell": True}, "shell"),
+    ],
+)
+def test_a_server_that_is_not_described_as_it_must_be_is_refused(
+    tmp_path: Path, told: dict[str, Any], problem: str
+) -> None:
+    file = ServerFile(tmp_path / "mcp.json")
+    with pytest.raises(UsageError, match=problem):
+        file.add("srv", told)
+    assert not file.path.exists()
+
+
+def test_a_variable_that_is_not_set_is_told_before_anything_runs(tmp_path: Path) -> None:
+    file = ServerFile(tmp_path / "mcp.json")
+    file.add("srv", {"command": sys.executable, "args": ["-c", ""], "env": {"TOKEN": "${env:NOT_SET_ANYWHERE}"}})
+    with pytest.raises(ToolError, match="NOT_SET_ANYWHERE"):
+        Manager(file, tmp_path / "pins.json").offers("srv")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"mcpServers": []}', '{"mcpServers": {"UP": {"command": "x"}}}'])
+def test_a_damaged_file_is_a_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mcp.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mcp\.json"):
+        ServerFile(tmp_path / "mcp.json").read()
+
+
+def test_a_narrowed_schema_keeps_what_constrains_and_compiles() -> None:
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+            "title": {"type": "string", "format": "date", "title": "T", "minLength": 1},
+            "kind": {"enum": ["a", "b"], "default": "a"},
+            "more": {"$ref": "#/$defs/More"},
+        },
+        "required": ["title"],
+        "$defs": {"More": {"type": "object", "properties": {"n": {"type": "integer", "minimum": 0}}}},
+    }
+    found = narrowed(schema)
+    assert found["properties"]["title"] == {"type": "string", "minLength": 1}
+    assert found["properties"]["kind"] == {"enum": ["a", "b"]}
+    assert found["additionalProperties"] is False
+    assert not inexpressible(ToolSpec("t", "d", found), chat_style().language)

@@ -1,0 +1,150 @@
+"""One MCP server at work: started when it is first needed, called under a time limit, begun anew after it has died."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from umi_local.errors import ConfigError
+from umi_local.mcp.servers import Server, resolved
+from umi_local.toolbox import ToolError
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+_START_SECONDS = 20.0
+_LARGEST_RESULT = 200_000  # characters
+_MOST_TOOLS = 500
+
+
+class Connection:
+    """Speaks with a server from a thread of its own, in which the SDK's event loop runs.
+
+    Every method raises ToolError, with a sentence for the planner, when the server cannot be started, does not answer
+    in time or has died; the next call starts it again.
+    """
+
+    def __init__(self, name: str, server: Server) -> None:
+        self._name, self._server = name, server
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: Client | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+        self._turn = threading.Lock()
+
+    def tools(self) -> list[dict[str, Any]]:
+        """Every tool's `name`, `description` and `parameters`, as the server describes them now."""
+        with self._turn:
+            client = self._running()
+            return list(self._wait(self._list(client), _START_SECONDS))
+
+    def call(self, tool: str, arguments: Mapping[str, Any]) -> str:
+        """The text of a tool's result. A result that is an error, too, raises ToolError, with the server's words."""
+        with self._turn:
+            client = self._running()
+            result = self._wait(client.call_tool(tool, dict(arguments)), self._server.timeout)
+        text = _text(result.content)
+        if result.is_error:
+            raise ToolError(text or f"{tool} failed and did not say why.")
+        return text
+
+    def close(self) -> None:
+        """End the server; one that was reached by its address is only left."""
+        loop, stop, thread = self._loop, self._stop, self._thread
+        self._loop = self._client = self._stop = self._thread = None
+        if loop and stop and thread:
+            with suppress(RuntimeError):  # the loop has ended by itself
+                loop.call_soon_threadsafe(stop.set)
+            thread.join(5)
+
+    def _running(self) -> Client:
+        if self._client is not None and self._thread is not None and self._thread.is_alive():
+            return self._client
+        self.close()
+        ready: Future[Client] = Future()
+        self._thread = threading.Thread(target=self._serve, args=(ready,), daemon=True)
+        self._thread.start()
+        try:
+            self._client = ready.result(_START_SECONDS)
+        except FutureTimeout:
+            self.close()
+            raise ToolError(f"The MCP server {self._name} did not start within {_START_SECONDS:g} seconds.") from None
+        except ConfigError as error:
+            raise ToolError(str(error)) from None
+        except Exception as error:  # whatever the SDK and the server make of a start
+            raise ToolError(f"The MCP server {self._name} cannot be used: {_told(error)}.") from None
+        return self._client
+
+    def _serve(self, ready: Future[Client]) -> None:
+        try:
+            asyncio.run(self._session(ready))
+        except BaseException as error:
+            if not ready.done():
+                ready.set_exception(error)
+
+    async def _session(self, ready: Future[Client]) -> None:
+        import os
+
+        from mcp import Client, StdioServerParameters
+        from mcp.client.stdio import stdio_client
+        from mcp.client.streamable_http import streamable_http_client
+        from mcp.shared._httpx_utils import create_mcp_http_client
+
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = self._server
+        with open(os.devnull, "w") as silent:  # noqa: PTH123 - what servers log is not for our terminal
+            if server.command:
+                parameters = StdioServerParameters(
+                    command=server.command, args=list(server.args), env=resolved(server.env), cwd=server.cwd
+                )
+                transport: Any = stdio_client(parameters, errlog=silent)
+            else:
+                http = create_mcp_http_client(headers=resolved(server.headers))
+                transport = streamable_http_client(server.url, http_client=http)
+            async with Client(transport, read_timeout_seconds=server.timeout) as client:
+                ready.set_result(client)
+                await self._stop.wait()
+
+    async def _list(self, client: Client) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            page = await client.list_tools(cursor=cursor)
+            for tool in page.tools:
+                told = {"name": tool.name, "description": tool.description or "", "parameters": tool.input_schema}
+                found.append(told)
+            cursor = page.next_cursor
+            if not cursor or len(found) > _MOST_TOOLS:
+                return found[:_MOST_TOOLS]
+
+    def _wait(self, work: Any, seconds: float) -> Any:
+        assert self._loop is not None
+        waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return waiting.result(seconds)
+        except FutureTimeout:
+            waiting.cancel()
+            self.close()
+            raise ToolError(f"The MCP server {self._name} did not answer within {seconds:g} seconds.") from None
+        except Exception as error:  # a server may answer with anything, or die
+            self.close()
+            raise ToolError(f"The MCP server {self._name} failed: {_told(error)}.") from None
+
+
+def _text(content: Sequence[Any]) -> str:
+    """The parts of a result that are text; others are named."""
+    parts = [part.text if part.type == "text" else f"[{part.type} left out]" for part in content]
+    text = "\n".join(parts)
+    return text if len(text) <= _LARGEST_RESULT else f"{text[:_LARGEST_RESULT]}\n[cut]"
+
+
+def _told(error: BaseException) -> str:
+    """The innermost reason, in one line: the SDK wraps what happens in groups of tasks."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
