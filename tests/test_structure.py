@@ -29,7 +29,7 @@ RANKS = [
     "evaluation",
     "permissions setups extensions",
     "assemble doctor",
-    "conversation",
+    "conversation serve",
     "bench",
     "cli tui",
     "__main__",

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
+from umi_local.assemble import extensions
 from umi_local.errors import UmiError
 from umi_local.manifest import PackFile
+from umi_local.mcp import ServerFile, trusted_names
 from umi_local.packs import DEFAULT_PACK, load_pack, pack_names
-from umi_local.paths import config_dir, data_dir
+from umi_local.paths import audit_file, config_dir, data_dir, servers_file, trusted_file
 from umi_local.pull import bytes_to_fetch, is_recorded, missing, path_of
 from umi_local.settings import load_settings
+from umi_local.toolbox.isolation import isolation
 
-_PACKAGES = ("umi-local", "llama-cpp-python", "llguidance", "textual", "torch", "openai")
+_PACKAGES = ("umi-local", "llama-cpp-python", "llguidance", "textual", "torch", "openai", "mcp", "uvicorn")
+_SECRET = re.compile(r"(?i)((?:key|token|secret|passw\w*|auth\w*)[=:\s]+|://[^/\s:@]+:|bearer\s+|\bsk-)(?:bearer\s+)?[^\s@&,]{4,}")
 _COMPILERS = ("cc", "c++", "cmake")
 
 
@@ -31,6 +37,9 @@ def examination() -> dict[str, Any]:
         "folders": _attempt(_folders),
         "settings": _attempt(_settings),
         "packs": _attempt(_packs),
+        "safety": _attempt(_safety),
+        "mcp_servers": _attempt(_servers),
+        "tools_left_out": _attempt(_left_out),
     }
 
 
@@ -99,6 +108,41 @@ def _state(file: PackFile) -> str:
     if file.shipped or is_recorded(path_of(file), file):
         return "here and checked"
     return "here, but changed or not checked since"
+
+
+def _safety() -> dict[str, Any]:
+    """What code and tables are kept in, and how many rules of which kind hold everywhere."""
+    permissions = load_settings(config_dir() / "config.toml").permissions
+    return {
+        "sandbox": isolation().value,
+        "rules": {ruling: len(rules) for ruling, rules in permissions.model_dump().items()},
+        "decisions_kept": audit_file().stat().st_size if audit_file().is_file() else 0,
+    }
+
+
+def _servers() -> dict[str, Any]:
+    """Where each server is and how many of its tools are trusted. Nothing is started, no variable's value told."""
+    file = ServerFile(servers_file())
+    trusted = trusted_names(trusted_file())
+    return {
+        name: {
+            "at": without_secrets(server.where),
+            "variables": sorted(server.env),
+            "on": not server.disabled,
+            "trusted_tools": len(trusted.get(name, ())),
+        }
+        for name, server in file.read().items()
+    }
+
+
+def _left_out() -> list[str]:
+    return [without_secrets(problem) for problem in extensions().problems]
+
+
+def without_secrets(text: str) -> str:
+    """A text fit for a bug report: what looks like a key is blotted out, the home folder is called ~."""
+    text = _SECRET.sub(lambda found: f"{found[1]}[removed]", text)
+    return text.replace(str(Path.home()), "~")
 
 
 def _attempt(find: Any) -> Any:

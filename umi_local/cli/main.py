@@ -11,12 +11,13 @@ from typing import Annotated
 
 import typer
 
+from umi_local.cli import config, models, sessions, tools, train
 from umi_local.cli import eval as eval_command
-from umi_local.cli import models, sessions, tools, train
 from umi_local.cli.ask import ask
 from umi_local.cli.bench import bench
 from umi_local.cli.chat import chat
 from umi_local.cli.doctor import doctor
+from umi_local.cli.serve import serve
 from umi_local.errors import UmiError
 from umi_local.plain import printable
 
@@ -28,12 +29,14 @@ app = typer.Typer(
 )
 app.command(short_help="Answer one question.")(ask)
 app.command(short_help="Open the chat.")(chat)
+app.command(short_help="Offer the agent to other programs.")(serve)
 app.add_typer(models.app, name="models", short_help="Fetch, list and remove models.")
 app.add_typer(tools.app, name="tools", short_help="List the tools, show one, run one.")
 app.add_typer(sessions.app, name="sessions", short_help="List, show, export and remove saved conversations.")
 app.add_typer(train.app, name="train", short_help="Train the roles' adapters.")
 app.add_typer(eval_command.app, name="eval", short_help="Score a pack on tasks.")
 app.command(short_help="Measure the agent against this machine's limits.")(bench)
+app.add_typer(config.app, name="config", short_help="Show, check or begin the settings.")
 app.command(short_help="Show what there is to know when something does not work.")(doctor)
 
 

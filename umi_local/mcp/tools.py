@@ -126,6 +126,11 @@ def tools_of(manager: Manager, file: ServerFile, pins: Path) -> tuple[Tool, ...]
     return tuple(tools.values())
 
 
+def trusted_names(pins: Path) -> dict[str, list[str]]:
+    """Of each server the tools that were trusted, as the server calls them."""
+    return {server: [str(described["name"]) for described in listed] for server, listed in _pinned(pins).items()}
+
+
 def narrowed(schema: Any) -> dict[str, Any]:
     """A JSON Schema without what a grammar cannot hold a call to, closed for other keys.
 
