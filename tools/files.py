@@ -6,7 +6,6 @@ import codecs
 import difflib
 import io
 import os
-import secrets
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -70,8 +69,8 @@ def size(count: int) -> str:
 def read_file(context: ToolContext, path: Annotated[str, "file, such as notes/plan.md"]) -> str:
     """Read a text file whose name is known."""
     file = context.workspace.file(path)
-    length = file.stat().st_size
-    with file.open("rb") as stream:
+    with context.workspace.open(file) as stream:
+        length = os.fstat(stream.fileno()).st_size
         text = _decoded(stream.read(MAX_READ), final=length <= MAX_READ)
     if text is None:
         raise ToolError(f"{path} is not a UTF-8 text file, so it cannot be read.{_reader(file)}")
@@ -112,7 +111,7 @@ def search_files(
     searched = 0
     for file in _searchable(start):
         searched += 1
-        for line, has_phrase in _hits(file, context.workspace.name(file), wanted):
+        for line, has_phrase in _hits(context.workspace, file, wanted):
             (phrase if has_phrase else words).append(line)
         if searched == MAX_SEARCHED_FILES or len(phrase) > 10 * MAX_HITS:
             break
@@ -130,11 +129,12 @@ def _searchable(start: Path) -> Iterator[Path]:
                 yield file
 
 
-def _hits(file: Path, name: str, wanted: str) -> Iterator[tuple[str, bool]]:
+def _hits(workspace: Workspace, file: Path, wanted: str) -> Iterator[tuple[str, bool]]:
     """Lines that contain the phrase (True) or only all its words (False), as `path:number: line`."""
+    name = workspace.name(file)
     if wanted in file.name.lower():
         yield f"{name} (a file of this name; read_file shows its text)", True
-    text = _text_of(file)
+    text = _text_of(workspace, file)
     words = wanted.split()
     for number, line in enumerate(text.splitlines(), 1):
         spoken = " ".join(line.lower().split())
@@ -142,13 +142,13 @@ def _hits(file: Path, name: str, wanted: str) -> Iterator[tuple[str, bool]]:
             yield f"{name}:{number}: {_around(line.strip(), words[0])}", wanted in spoken
 
 
-def _text_of(file: Path) -> str:
+def _text_of(workspace: Workspace, file: Path) -> str:
     try:
-        if file.stat().st_size > MAX_SEARCHED_SIZE:
-            return ""
-        return _decoded(file.read_bytes()) or ""
-    except OSError:  # one unreadable file must not hide the others
+        with workspace.open(file) as stream:
+            content = stream.read(MAX_SEARCHED_SIZE + 1)
+    except (ToolError, OSError):  # one unreadable file must not hide the others
         return ""
+    return "" if len(content) > MAX_SEARCHED_SIZE else _decoded(content) or ""
 
 
 def _around(line: str, word: str) -> str:
@@ -175,12 +175,17 @@ def _write_preview(context: ToolContext, arguments: Mapping[str, Any]) -> str:
     name = context.workspace.name(file)
     if not file.exists():
         return visible(f"new file {name}\n{content}")
-    old = _decoded(file.read_bytes())
+    old = _decoded(_content(context.workspace, file))
     if old is None:
         return visible(f"replaces {name}, which is not text ({size(file.stat().st_size)}), by\n{content}")
     lines = difflib.unified_diff(_lines(old), _lines(content), name, name)
     diff = "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
     return visible(diff) or f"no change to {name}"
+
+
+def _content(workspace: Workspace, file: Path) -> bytes:
+    with workspace.open(file) as stream:
+        return stream.read()
 
 
 def _lines(text: str) -> list[str]:
@@ -213,13 +218,12 @@ def write_file(
     if len(data) > MAX_WRITTEN:
         raise ToolError(f"The content is too long: a file may have {MAX_WRITTEN:,} bytes.")
     existed = file.exists()
-    try:
-        if context.journal is not None:
-            context.journal.keep(file, data)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _replace(file, data)
-    except OSError as error:
-        raise ToolError(f"{path} could not be written: {(error.strerror or 'no reason given').lower()}.") from None
+    if context.journal is not None:
+        try:
+            context.journal.keep(file, _content(context.workspace, file) if existed else None, data)
+        except OSError as error:
+            raise ToolError(f"What {path} held could not be kept, so it was left: {error.strerror}.") from None
+    context.workspace.replace(file, data)
     return f"{'Replaced' if existed else 'Created'} {context.workspace.name(file)} ({size(len(data))})."
 
 
@@ -233,16 +237,3 @@ def _writable(workspace: Workspace, path: str) -> Path:
     if not nearest.is_dir():
         raise ToolError(f"{workspace.name(nearest)} is a file, so no file can be inside it.")
     return file
-
-
-def _replace(file: Path, data: bytes) -> None:
-    """Write beside the file and rename: whoever reads sees the old content or the new, never a half."""
-    draft = file.parent / f".{secrets.token_hex(8)}.tmp"
-    try:
-        with draft.open("xb") as stream:
-            stream.write(data)
-        if file.exists():
-            draft.chmod(file.stat().st_mode & 0o777)
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import math
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 from umi_local.toolbox import Effect, ToolContext, ToolError, tool
 from umi_local.toolbox.sandbox import Limits, run_limited
@@ -43,17 +43,18 @@ def query_table(
     if len(sql) > MAX_SQL:
         raise ToolError(f"The query is too long: at most {MAX_SQL} characters.")
     names = list(dict.fromkeys((path.strip(), file.name, file.stem)))
-    answer = _asked({"file": str(file), "kind": kind, "names": names, "sql": sql, "rows": MAX_ROWS})
+    request = {"suffix": file.suffix.lower(), "kind": kind, "names": names, "sql": sql, "rows": MAX_ROWS}
+    with context.workspace.open(file) as table:
+        answer = _asked(request, table)
     if "error" in answer:
         raise ToolError(f"{answer['error']} {_columns(answer['columns'])}".strip())
     return _table(answer, sql)
 
 
-def _asked(request: dict[str, Any]) -> dict[str, Any]:
+def _asked(request: dict[str, Any], table: IO[bytes]) -> dict[str, Any]:
     child = Path(__file__).with_name("tables_child.py")
     argv = [sys.executable, "-I", "-X", "utf8", str(child), json.dumps(request)]
-    readable = [child, Path(request["file"])]
-    result = run_limited(argv, limits=LIMITS, max_output=4_000_000, readable=readable)
+    result = run_limited(argv, limits=LIMITS, max_output=4_000_000, readable=[child], stdin=table)
     if result.timed_out:
         raise ToolError(f"The query took longer than {LIMITS.wall_seconds:g} seconds and was stopped.")
     try:

@@ -1,13 +1,15 @@
 """The program that query_table starts in the child process: load a file into DuckDB, lock DuckDB in, run one query.
 
-It takes a request in JSON as its only argument and prints an answer in JSON. The order matters: the file is read
-before the database loses all access to files and network, and the query is first looked at after that.
+It takes a request in JSON as its only argument and the file as its standard input, and prints an answer in JSON. The
+order matters: the file is read before the database loses all access to files and network, and the query is first
+looked at after that.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     connection = duckdb.connect(config=_CONFIG)
     columns: list[list[str]] = []
     try:
-        load(connection, _plain_path(Path(request["file"])), request["kind"])
+        load(connection, _plain_path(request["suffix"]), request["kind"])
         columns = [[row[0], row[1]] for row in connection.execute("DESCRIBE data").fetchall()]
         name_views(connection, request["names"])
         connection.execute("SET enable_external_access = false")
@@ -49,13 +51,15 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "columns": columns}
 
 
-def _plain_path(file: Path) -> str:
-    """A link to the file in the current folder: DuckDB would take [, * and ? in a path for a pattern of many files."""
-    plain = Path("source" + file.suffix.lower())
-    try:
-        plain.symlink_to(file)
-    except OSError:  # Windows, without the right to make links
-        return str(file)
+def _plain_path(suffix: str) -> str:
+    """The table, which is our standard input, under a name in the current folder; a copy where inputs have no names."""
+    plain = Path("source" + suffix)
+    for own in map(Path, ("/proc/self/fd/0", "/dev/fd/0")):
+        if own.exists():
+            plain.symlink_to(own)
+            return str(plain)
+    with plain.open("wb") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
     return str(plain)
 
 

@@ -23,7 +23,9 @@ from umi_local.settings import load_settings
 from umi_local.toolbox.isolation import isolation
 
 _PACKAGES = ("umi-local", "llama-cpp-python", "llguidance", "textual", "torch", "openai", "mcp", "uvicorn")
-_SECRET = re.compile(r"(?i)((?:key|token|secret|passw\w*|auth\w*)[=:\s]+|://[^/\s:@]+:|bearer\s+|\bsk-)(?:bearer\s+)?[^\s@&,]{4,}")
+_SECRET = re.compile(
+    r"(?i)((?:key|token|secret|passw\w*|auth\w*)[=:\s]+|://[^/\s:@]+:|bearer\s+|\bsk-)(?:bearer\s+)?[^\s@&,]{4,}"
+)
 _COMPILERS = ("cc", "c++", "cmake")
 
 

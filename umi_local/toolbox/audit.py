@@ -31,7 +31,7 @@ class AuditLog:
         rule: str,
         taint: str,
     ) -> None:
-        """Keep one decision. `by` is rule, default, person or nobody.
+        """Keep one decision. `by` is rule, default, person, nobody, or form for a call that was none.
 
         Raises:
             OSError: it cannot be kept; then the call must not run.

@@ -31,10 +31,13 @@ class LocalToolbox:
         tool = next((tool for tool in self.tools if tool.name == call.name), None)
         if tool is None:
             known = ", ".join(tool.name for tool in self.tools)
-            return Observation(f"There is no tool {call.name!r}. The tools are: {known}.", is_error=True)
+            return self._refused(call, "", f"There is no tool {call.name!r}. The tools are: {known}.")
         try:
             arguments = tool.validate(call.arguments)
             scope = tool.scope(self.context, arguments) if tool.scope else arguments
+        except ToolError as error:
+            return self._refused(call, tool.effect.value, str(error))
+        try:
             shown = partial(self._request, tool, arguments, scope)
             refusal = self.approval.refusal(tool, {**arguments, **scope}, shown)
             if refusal:
@@ -45,6 +48,11 @@ class LocalToolbox:
             return Observation(str(error), is_error=True)
         except Exception as error:  # a user's own tool may raise anything; the run must go on
             return Observation(f"{tool.name} failed: {type(error).__name__}: {error}", is_error=True)
+
+    def _refused(self, call: ToolCall, effect: str, why: str) -> Observation:
+        """A call that never came to be a question of permission; it leaves its line all the same."""
+        self.approval.audit.decided(call.name, effect, call.arguments, why, "form", "", self.approval.taint)
+        return Observation(why, is_error=True)
 
     def _request(
         self, tool: Tool, arguments: Mapping[str, Any], scope: Mapping[str, Any], reason: str

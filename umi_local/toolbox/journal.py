@@ -28,8 +28,8 @@ class Journal:
 
     folder: Path
 
-    def keep(self, file: Path, new: bytes) -> None:
-        """Keep what `file` holds before `new` replaces it.
+    def keep(self, file: Path, old: bytes | None, new: bytes) -> None:
+        """Keep what `file` holds, None where it is not there, before `new` replaces it.
 
         Raises:
             OSError: it cannot be kept; then the file must not be changed.
@@ -37,10 +37,9 @@ class Journal:
         forget_old(self.folder.parent)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{time.time_ns():020d}-{secrets.token_hex(2)}"
-        existed = file.is_file()
-        if existed:
-            (self.folder / f"{name}.before").write_bytes(file.read_bytes())
-        entry = {"path": str(file), "existed": existed, "after": _digest(new)}
+        if old is not None:
+            (self.folder / f"{name}.before").write_bytes(old)
+        entry = {"path": str(file), "existed": old is not None, "after": _digest(new)}
         (self.folder / f"{name}.json").write_text(json.dumps(entry), encoding="utf-8")
 
     def undo(self, force: bool = False) -> Undone | None:

@@ -59,10 +59,11 @@ def run_limited(
     limits: Limits = Limits(),
     max_output: int = 8_000,
     readable: Sequence[Path] = (),
+    stdin: IO[bytes] | None = None,
 ) -> Result:
     """Run `argv` (its first word an absolute path) in a new folder that holds `files`, and wait for its end.
 
-    `readable`: files and folders that it may read beside the system's and this Python's.
+    `readable`: files and folders that it may read beside the system's and this Python's. `stdin`: its input.
     `max_output`: of stdout and stderr each, this many bytes come back, half from the start and half from the end.
 
     Raises:
@@ -83,7 +84,7 @@ def run_limited(
             ),
             cwd=folder,
             env=_environment(folder),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=stdout,  # files, not pipes: a grandchild that keeps them open holds nobody up
             stderr=stderr,
             start_new_session=True,

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+_BY_DESCRIPTOR = os.open in os.supports_dir_fd  # not on Windows
 _SHOWN = 24
 _HEADER_BYTES = 160
 
@@ -51,6 +57,68 @@ class Workspace:
             raise ToolError(f"{path} is a folder, not a file; list_files shows what is in it.")
         raise ToolError(f"The file {path} does not exist.{self._neighbours(real)}")
 
+    def open(self, file: Path) -> BinaryIO:
+        """A regular file for reading, reached through the descriptors of its folders.
+
+        `file` is what `resolve` gave. A link that somebody has put in its way since is not followed.
+
+        Raises:
+            ToolError: it is not there, is no regular file, or may not be read.
+        """
+        try:
+            with self._folder(file.parent) as (folder, name_of):
+                flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+                descriptor = os.open(name_of(file), flags | getattr(os, "O_BINARY", 0), dir_fd=folder)
+        except OSError as error:
+            raise self._unusable(file, error) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise ToolError(f"{self.name(file)} is not a regular file.")
+        return os.fdopen(descriptor, "rb")
+
+    def replace(self, file: Path, content: bytes) -> None:
+        """Write a file whole, with the folders it needs: whoever reads sees the old content or the new, never a half.
+
+        Folders are made and the file is put through descriptors, as in `open`; a link in the file's place is replaced.
+
+        Raises:
+            ToolError: it cannot be written.
+        """
+        draft = f".{secrets.token_hex(8)}.tmp"
+        try:
+            with self._folder(file.parent, create=True) as (folder, name_of):
+                new = name_of(file.with_name(draft))
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+                try:
+                    with os.fdopen(os.open(new, flags, 0o666, dir_fd=folder), "wb") as stream:
+                        stream.write(content)
+                        _take_mode(stream.fileno(), name_of(file), folder)
+                    os.replace(new, name_of(file), src_dir_fd=folder, dst_dir_fd=folder)
+                finally:
+                    with suppress(FileNotFoundError):
+                        os.unlink(new, dir_fd=folder)
+        except OSError as error:
+            raise self._unusable(file, error, "written") from None
+
+    @contextmanager
+    def _folder(self, folder: Path, create: bool = False) -> Iterator[tuple[int | None, Callable[[Path], str]]]:
+        """A folder's descriptor and what a file in it is called by it; None and whole paths where there are none."""
+        root = self.root.resolve()
+        if not _BY_DESCRIPTOR:
+            if create:
+                folder.mkdir(parents=True, exist_ok=True)
+            yield None, str
+            return
+        descriptor = _descend(root, folder.relative_to(root).parts, create)
+        try:
+            yield descriptor, lambda file: file.name
+        finally:
+            os.close(descriptor)
+
+    def _unusable(self, file: Path, error: OSError, done: str = "read") -> ToolError:
+        reason = (error.strerror or "no reason given").lower()
+        return ToolError(f"{self.name(file)} could not be {done}: {reason}.")
+
     def overview(self) -> str:
         """What lies in the folder, in one line: its first files and folders by name, and the columns of CSV tables.
 
@@ -63,7 +131,20 @@ class Workspace:
         if not entries:
             return "The workspace is empty."
         more = f", and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
-        return f"Files in the workspace: {', '.join(map(_described, entries[:_SHOWN]))}{more}."
+        return f"Files in the workspace: {', '.join(map(self._described, entries[:_SHOWN]))}{more}."
+
+    def _described(self, entry: Path) -> str:
+        name = " ".join(entry.name.split())
+        if entry.is_dir():
+            return f"{name}/"
+        # A link may lead outside, or to another workspace's table: its name is all that is told.
+        if entry.suffix.lower() != ".csv" or entry.is_symlink():
+            return name
+        with suppress(ToolError), self.open(self.root.resolve() / entry.name) as file:
+            header = file.read(_HEADER_BYTES).decode("utf-8", errors="replace").split("\n")[0]
+            columns = [" ".join(column.strip().strip('"').split()) for column in header.split(",")]
+            return f"{name} (columns {', '.join(columns)})"
+        return name
 
     def _neighbours(self, missing: Path) -> str:
         folder = missing.parent
@@ -73,15 +154,24 @@ class Workspace:
         return f" The folder has: {', '.join(names)}." if names else " The folder is empty."
 
 
-def _described(entry: Path) -> str:
-    name = " ".join(entry.name.split())
-    if entry.is_dir():
-        return f"{name}/"
-    # A link may lead outside, or to another workspace's table: its name is all that is told.
-    if entry.suffix.lower() != ".csv" or entry.is_symlink() or not entry.is_file():
-        return name
-    with suppress(OSError), entry.open("rb") as file:
-        header = file.read(_HEADER_BYTES).decode("utf-8", errors="replace").split("\n")[0]
-        columns = [" ".join(column.strip().strip('"').split()) for column in header.split(",")]
-        return f"{name} (columns {', '.join(columns)})"
-    return name
+def _descend(root: Path, parts: Sequence[str], create: bool) -> int:
+    """The descriptor of a folder below `root`, one step at a time and through no link."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    for part in parts:
+        try:
+            if create:
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=descriptor)
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = inner
+    return descriptor
+
+
+def _take_mode(descriptor: int, name: str, folder: int | None) -> None:
+    """Give a new file the permissions of the one that it will replace."""
+    with suppress(FileNotFoundError):
+        old = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISREG(old.st_mode) and hasattr(os, "fchmod"):
+            os.fchmod(descriptor, old.st_mode & 0o777)
