@@ -224,7 +224,9 @@ PROGRAMS = {
     "calls a shell": "import subprocess\nprint(subprocess.run(['sh', '-c', 'cat {secret}'], capture_output=True))",
     "looks around": "import glob\nfor f in glob.glob('/proc/*/environ'): print(open(f, 'rb').read())",
     "loads a library and calls open": "import ctypes\nprint(ctypes.CDLL(None).open({secret!r}.encode(), 0))",
-    "mounts": "import ctypes\nctypes.CDLL(None).mount(b'/', b'.', b'', 4096, None)\nprint(open('.{secret}').read())",
+    # What is mounted is the victim's own folder: were the attack to succeed, nothing else must be in reach.
+    "mounts": "import ctypes\nctypes.CDLL(None).mount({outside!r}.encode(), b'.', b'', 4096, None)\n"
+    "print(open('secret.txt').read())",
     "makes a namespace": "import ctypes\nctypes.CDLL(None).unshare(0x10020000)\nprint(open({secret!r}).read())",
     "traces its parent": "import ctypes, os\nprint(ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0))",
 }

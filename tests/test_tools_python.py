@@ -258,6 +258,18 @@ def test_a_person_is_told_before_where_there_is_no_sandbox(monkeypatch: pytest.M
     assert run_python.preview(CONTEXT, {"code": "1"}).splitlines()[0] == python.NO_SANDBOX
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities of Linux")
+def test_without_a_sandbox_a_program_of_root_has_no_powers_and_can_mount_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "isolation", lambda: Isolation.NONE)
+    (tmp_path / "kept.txt").write_text("kept", encoding="utf-8")
+    assert "CapEff:\t0000000000000000" in run("print(open('/proc/self/status').read())")
+    mount = f"ctypes.CDLL(None).mount({str(tmp_path)!r}.encode(), b'.', b'', 4096, None)"
+    assert run(f"import ctypes\nprint({mount})") == "-1"
+    assert (tmp_path / "kept.txt").is_file()
+
+
 def test_without_a_sandbox_the_limits_still_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "isolation", lambda: Isolation.NONE)
     with pytest.raises(ToolError, match="MemoryError"):

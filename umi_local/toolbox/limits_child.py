@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 
 _PROCESSES = Path("/proc")
+_CAPABILITIES = 64
+_DROP_FROM_BOUND, _NO_NEW_PRIVILEGES = 24, 38  # of prctl
 _EVERY = 0.05  # seconds between two counts
 
 
@@ -47,6 +49,19 @@ def _threads_of_user() -> int:
         if int(status["Uid"].split()[0]) == os.getuid():
             count += int(status.get("Threads", 1))
     return count
+
+
+def _drop_capabilities() -> None:
+    """Leave a program of root without root's powers, above all that to mount: what lies under a mount in the program's
+    folder would be removed with the folder. For other users there is nothing to drop."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    for capability in range(_CAPABILITIES):
+        libc.prctl(_DROP_FROM_BOUND, capability, 0, 0, 0)
+    libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
 
 
 def _set_limits(limits: dict[str, int]) -> None:
@@ -97,6 +112,7 @@ def main() -> int:
     if child:
         return _watch(child, limits)
     _set_limits(limits)
+    _drop_capabilities()
     try:
         os.execv(program[0], program)
     except OSError as error:
