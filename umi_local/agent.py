@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from umi_local.errors import ContextFull, UmiError
 from umi_local.events import CallEnded, CallStarted, RunEnded, RunStarted, StepEnded
-from umi_local.messages import Message, Observation, Role, ToolCall
+from umi_local.messages import Message, Observation, Role, ToolCall, ToolSpec
 from umi_local.observations import Repeats, cut
 from umi_local.protocols import Backend, Emit, Toolbox
 from umi_local.roles import Crew, Incomplete
@@ -39,8 +39,14 @@ class Agent:
     counting_role: Role = Role.PLANNER
     _cancelled: bool = field(default=False, init=False)
 
-    def run(self, query: str, history: Sequence[Message] = (), context: str = "") -> Trajectory:
-        """Answer a query.
+    def run(
+        self,
+        query: str,
+        history: Sequence[Message] = (),
+        context: str = "",
+        found: Sequence[ToolSpec] = (),
+    ) -> Trajectory:
+        """Answer a query. `found` are tools that were chosen for it beside the toolbox's constant ones.
 
         Returns:
             The whole run, with its answer and why it stopped.
@@ -49,7 +55,7 @@ class Agent:
             ContextFull: the conversation no longer fits; the run is ended and told to `emit` first, as with
             every other UmiError.
         """
-        trajectory = Trajectory(query, tuple(self.toolbox.specs), tuple(history), context)
+        trajectory = Trajectory(query, tuple(self.toolbox.specs), tuple(history), context, found=tuple(found))
         self.emit(RunStarted(trajectory))
         self._run = trajectory
         try:
@@ -121,7 +127,7 @@ class Agent:
         seen = self.toolbox.run(call)
         count = partial(self.backend.count, self.counting_role)
         content = cut(seen.content, self.limits.observation_tokens, count)
-        observation = Observation(content, seen.is_error, seen.denied)
+        observation = replace(seen, content=content)
         self.emit(CallEnded(step, call, observation))
         return observation
 

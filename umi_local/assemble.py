@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +29,16 @@ from umi_local.settings import Mode, Settings
 from umi_local.setups import Setup
 from umi_local.styles.data import chat_style, flat_style, worked_examples
 from umi_local.toolbox import Approval, Effect, LocalToolbox, Tool, ToolContext, Workspace
+from umi_local.toolbox.ranking import Ranking, search_tool
 from umi_local.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from umi_local.backends.llama_cpp.vocabulary import Vocabulary
     from umi_local.extensions import Extensions
     from umi_local.training.samples import Writer
+
+
+MOST_LISTED = 20  # tools in the constant part of the prompt; of more, those that were added are ranked for each query
 
 
 def backend_for(wanted: Setup) -> Backend:
@@ -117,14 +122,19 @@ def _run_limits(settings: Settings) -> RunLimits:
 
 
 def _expressible(toolbox: LocalToolbox, renderer: Renderer, emit: Emit) -> LocalToolbox:
-    kept: list[Tool] = []
-    for tool in toolbox.tools:
-        reason = inexpressible(tool.spec, renderer.language)
-        if reason:
-            emit(Warned(f"The tool {tool.name} is left out: its schema cannot be constrained ({reason})."))
-        else:
-            kept.append(tool)
-    return LocalToolbox(kept, toolbox.context, toolbox.approval)
+    def kept(tools: Sequence[Tool]) -> list[Tool]:
+        found: list[Tool] = []
+        for tool in tools:
+            reason = inexpressible(tool.spec, renderer.language)
+            if reason:
+                emit(Warned(f"The tool {tool.name} is left out: its schema cannot be constrained ({reason})."))
+            else:
+                found.append(tool)
+        return found
+
+    hidden = kept(toolbox.hidden)
+    ranking = Ranking([tool.spec for tool in hidden]) if hidden else None
+    return replace(toolbox, tools=kept(toolbox.tools), hidden=hidden, ranking=ranking)
 
 
 def known_tools() -> tuple[Tool, ...]:
@@ -181,7 +191,12 @@ def toolbox_for(
     if not workspace.is_dir():
         raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
     context = ToolContext(Workspace(workspace), notes or notes_file(), journal=journal_of(session))
-    return LocalToolbox(tools, context, approval)
+    if len(tools) <= MOST_LISTED:
+        return LocalToolbox(tools, context, approval)
+    hidden = [tool for tool in tools if tool in extensions().tools]
+    ranking = Ranking([tool.spec for tool in hidden])
+    constant = [tool for tool in tools if tool not in hidden]
+    return LocalToolbox([*constant, search_tool(ranking)], context, approval, hidden, ranking)
 
 
 def context_for(toolbox: LocalToolbox) -> str:

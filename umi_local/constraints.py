@@ -20,7 +20,7 @@ def constraint_for(
     role: Role, language: Language, trajectory: Trajectory, choices: Collection[Next], max_calls: int
 ) -> Constraint:
     """The grammar of one role's turn; `choices` are the decisions open to it, `max_calls` the calls of one turn."""
-    tools, plans = trajectory.tools, _plans(language, trajectory)
+    tools, plans = trajectory.callable_tools, _plans(language, trajectory)
     if role is Role.CALLER and language.caller_follows:
         tools = _named(trajectory) or tools
     forms = _forms(plans)
@@ -84,7 +84,7 @@ def _plans(language: Language, trajectory: Trajectory) -> Plans:
     seen = trajectory.steps[-1].observations if trajectory.steps else ()
     stage: Stage = "first" if not seen else "after_error" if seen[-1].is_error else "after_result"
     plans = language.plans.get(stage) or language.plans["always"]
-    names = "|".join(re.escape(tool.name) for tool in trajectory.tools)
+    names = "|".join(re.escape(tool.name) for tool in trajectory.callable_tools)
     return Plans(**{name: form and form.replace("$names", names) for name, form in plans})
 
 
@@ -95,7 +95,7 @@ def _forms(plans: Plans) -> dict[Next, str | None]:
 def _named(trajectory: Trajectory) -> tuple[ToolSpec, ...]:
     """The tools that the last rationale names word for word."""
     words = set(re.findall(r"[^\s.,;:]+", trajectory.steps[-1].decision.rationale)) if trajectory.steps else set()
-    return tuple(tool for tool in trajectory.tools if tool.name in words)
+    return tuple(tool for tool in trajectory.callable_tools if tool.name in words)
 
 
 def _tool(spec: ToolSpec, template: str) -> str:

@@ -88,7 +88,7 @@ class Conversation:
         if self._stop:  # while the model was loaded
             self._agent.cancel()
         try:
-            run = self._agent.run(question, history, context_for(toolbox))
+            run = self._agent.run(question, history, context_for(toolbox), toolbox.fitting(question))
         finally:
             self._agent = None
         return run, stats.to_json(time.monotonic() - started)

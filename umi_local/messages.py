@@ -54,11 +54,15 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a tool gave back. Its content comes from outside and is never trusted as markup."""
+    """What a tool gave back. Its content comes from outside and is never trusted as markup.
+
+    `found` are tools that were looked for and can be called from then on.
+    """
 
     content: str
     is_error: bool = False
     denied: bool = False
+    found: tuple[ToolSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,8 @@ class ChatRenderer:
 
     def render(self, trajectory: Trajectory, role: Role) -> Prompt:
         system = [Segment(self.style.system.strip(), True), *self._tools(trajectory)]
-        context = [Message(Speaker.CONTEXT, trajectory.context)] if trajectory.context else []
+        told_first = "\n".join(part for part in (trajectory.context, self._found(trajectory)) if part)
+        context = [Message(Speaker.CONTEXT, told_first)] if told_first else []
         # What differs between workspaces comes after all that does not.
         shown = self._turns(self._shown(trajectory))
         told = self._turns([*context, *trajectory.history, *messages_of(trajectory)])
@@ -102,11 +103,18 @@ class ChatRenderer:
     def _tools(self, trajectory: Trajectory) -> list[Segment]:
         if not trajectory.tools:
             return []
-        lines = [
+        return [Segment(self.style.tools_heading, True), Segment(self._lines(trajectory.tools), False)]
+
+    def _found(self, trajectory: Trajectory) -> str:
+        """The tools of this query alone. They stand behind all that is constant, which is read once for all queries."""
+        return f"More tools:\n{self._lines(trajectory.found)}".rstrip() if trajectory.found else ""
+
+    def _lines(self, tools: Sequence[ToolSpec]) -> str:
+        lines = (
             self.style.tool_line.format(signature=signature(tool), description=" ".join(tool.description.split()))
-            for tool in trajectory.tools
-        ]
-        return [Segment(self.style.tools_heading, True), Segment("".join(lines), False)]
+            for tool in tools
+        )
+        return "".join(lines)
 
     def _shown(self, trajectory: Trajectory) -> list[Message]:
         """The worked examples whose tools are all listed."""

@@ -46,7 +46,8 @@ class Trajectory:
     """A query, the tools it may use, what was said before it, and the steps so far.
 
     `context` holds facts the agent is told without asking ("Today is Friday, 2019-03-01."); it is part of the
-    prompt, so it must not change within a conversation.
+    prompt, so it must not change within a conversation. `found` are tools that were chosen for this query beside the
+    constant ones.
     """
 
     query: str
@@ -56,6 +57,13 @@ class Trajectory:
     steps: tuple[Step, ...] = ()
     answer: str = ""
     stop: StopReason | None = None
+    found: tuple[ToolSpec, ...] = ()
+
+    @property
+    def callable_tools(self) -> tuple[ToolSpec, ...]:
+        """All tools that may be called by now, in the order in which they became known."""
+        seen = (spec for step in self.steps for observation in step.observations for spec in observation.found)
+        return tuple({spec.name: spec for spec in (*self.tools, *self.found, *seen)}.values())
 
     def with_step(self, step: Step) -> Trajectory:
         return replace(self, steps=(*self.steps, step))

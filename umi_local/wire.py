@@ -18,6 +18,7 @@ def to_json(trajectory: Trajectory) -> dict[str, Any]:
         **outcome_to_json(trajectory),
         "context": trajectory.context,
         "tools": [_tool_to_json(tool) for tool in trajectory.tools],
+        "found": [_tool_to_json(tool) for tool in trajectory.found],
         "history": [{"speaker": message.speaker.value, "text": message.text} for message in trajectory.history],
     }
 
@@ -47,6 +48,7 @@ def from_json(data: Any) -> Trajectory:
             steps=tuple(step_from_json(step) for step in data["steps"]),
             answer=_text(data["answer"]),
             stop=StopReason(data["stop"]) if data["stop"] is not None else None,
+            found=tuple(_tool_from_json(tool) for tool in data.get("found", ())),
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a trajectory: {type(error).__name__}: {error}") from error
@@ -116,11 +118,14 @@ def _observation_to_json(observation: Observation) -> dict[str, Any]:
     data: dict[str, Any] = {"content": observation.content, "is_error": observation.is_error}
     if observation.denied:
         data["denied"] = True
+    if observation.found:
+        data["found"] = [_tool_to_json(tool) for tool in observation.found]
     return data
 
 
 def _observation_from_json(data: Any) -> Observation:
-    return Observation(_text(data["content"]), bool(data["is_error"]), bool(data.get("denied", False)))
+    found = tuple(_tool_from_json(tool) for tool in data.get("found", ()))
+    return Observation(_text(data["content"]), bool(data["is_error"]), bool(data.get("denied", False)), found)
 
 
 def _tool_to_json(tool: ToolSpec) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Served:
         toolbox = toolbox_for(self._tools, self._workspace, approval, "serve")
         self._agent = agent_for(self._wanted, self._backend, toolbox, emit)
         try:
-            return self._agent.run(query, history, context_for(toolbox))
+            return self._agent.run(query, history, context_for(toolbox), toolbox.fitting(query))
         finally:
             self._agent = None
 

@@ -11,24 +11,31 @@ from typing import Any
 from umi_local.messages import Observation, ToolCall, ToolSpec
 from umi_local.toolbox.approval import Approval, ApprovalRequest
 from umi_local.toolbox.policy import Rule, as_compared
+from umi_local.toolbox.ranking import FITTING, Found, Ranking
 from umi_local.toolbox.tool import Tool, ToolContext, ToolError
 
 
 @dataclass(frozen=True)
 class LocalToolbox:
-    """Tools that run in this process under one approval."""
+    """Tools that run in this process under one approval. `hidden` ones are listed only where they fit a query."""
 
     tools: Sequence[Tool]
     context: ToolContext
     approval: Approval = field(default_factory=Approval)
+    hidden: Sequence[Tool] = ()
+    ranking: Ranking | None = None
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
         return tuple(tool.spec for tool in self.tools)
 
+    def fitting(self, query: str) -> tuple[ToolSpec, ...]:
+        """The hidden tools that fit a query best."""
+        return self.ranking.search(query, FITTING) if self.ranking else ()
+
     def run(self, call: ToolCall) -> Observation:
         """Run one call. Whatever goes wrong becomes an error Observation that the planner can act on."""
-        tool = next((tool for tool in self.tools if tool.name == call.name), None)
+        tool = next((tool for tool in (*self.tools, *self.hidden) if tool.name == call.name), None)
         if tool is None:
             known = ", ".join(tool.name for tool in self.tools)
             return self._refused(call, "", f"There is no tool {call.name!r}. The tools are: {known}.")
@@ -43,7 +50,10 @@ class LocalToolbox:
             if refusal:
                 return Observation(refusal, is_error=True, denied=True)
             self.approval.saw(tool)
-            return Observation(as_text(tool.call(self.context, arguments)))
+            result = tool.call(self.context, arguments)
+            if isinstance(result, Found):
+                return Observation(result.text, found=result.tools)
+            return Observation(as_text(result))
         except ToolError as error:
             return Observation(str(error), is_error=True)
         except Exception as error:  # a user's own tool may raise anything; the run must go on
