@@ -17,7 +17,9 @@ from umi_local.settings import Settings
 
 
 def umi_local(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "umi_local", *words], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "umi_local", *words], capture_output=True, text=True, check=False
+    )
 
 
 def test_a_new_file_says_all_that_can_be_set_and_changes_nothing() -> None:
@@ -74,3 +76,13 @@ def test_doctor_tells_of_sandbox_and_servers_and_nothing_secret(monkeypatch: pyt
 )
 def test_what_looks_like_a_key_is_blotted_out(text: str) -> None:
     assert "hunter22" not in without_secrets(text)
+
+
+def test_shells_complete_names_and_never_fail() -> None:
+    from umi_local.cli import completing
+
+    assert completing.packs("smol") == ["smollm2-135m"]
+    assert completing.tools("calc") == ["calculator"]
+    assert completing.sessions("") == []
+    servers_file().write_text("{", encoding="utf-8")
+    assert completing.servers("") == []

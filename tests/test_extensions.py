@@ -59,12 +59,17 @@ def test_packages_offer_tools_by_entry_point(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_the_template_passes_its_own_test_and_can_be_run() -> None:
     def umi_local(*words: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "umi_local", "tools", *words]
+        argv = [sys.executable, "-P", "-m", "umi_local", "tools", *words]
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 
     made = umi_local("new", "count_words")
     test = made.stdout.splitlines()[1]
-    checked = subprocess.run([sys.executable, "-m", "pytest", "-q", test], capture_output=True, text=True, check=False)
+    checked = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", test],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "1 passed" in checked.stdout, checked.stdout
     assert umi_local("run", "count_words", '{"text": "one two"}').stdout == "2 words\n"
     assert umi_local("new", "count_words").returncode == 2

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +77,47 @@ def test_a_real_server_tells_the_time(tmp_path: Path) -> None:
         assert "'timezone' is a required property" in missing.content
     finally:
         servers.manager.close()
+
+
+HTTP_SERVER = """
+import sys
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("adder")
+
+@server.tool()
+def add(a: int, b: int) -> str:
+    'Add two numbers.'
+    return str(a + b)
+
+server.run("streamable-http", port=int(sys.argv[1]))
+"""
+
+
+def test_a_real_server_behind_an_address_is_called(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-c", HTTP_SERVER, str(port)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        file = ServerFile(tmp_path / "mcp.json")
+        file.add("srv", {"url": f"http://127.0.0.1:{port}/mcp"})
+        manager = Manager(file, tmp_path / "pins.json")
+        trust(tmp_path / "pins.json", "srv", manager.offers("srv"))
+        (tool,) = tools_of(manager, file, tmp_path / "pins.json")
+        assert tool.function(**tool.validate({"a": 2, "b": 3})) == "5"
+        process.kill()
+        process.wait()
+        with pytest.raises(ToolError, match="server srv"):
+            tool.function(a=2, b=3)
+        manager.close()
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_tool_of_a_server_asks_and_taints(made: Any) -> None:

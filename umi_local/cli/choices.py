@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from umi_local.cli import completing
+
 if TYPE_CHECKING:
     from umi_local.backends.server import Server
     from umi_local.messages import Role
     from umi_local.settings import Settings
     from umi_local.setups import Setup
 
-Pack = Annotated[str, typer.Option("--pack", metavar="NAME|FILE", help="The role pack. See: umi-local models list")]
+Pack = Annotated[
+    str,
+    typer.Option(
+        "--pack", metavar="NAME|FILE", autocompletion=completing.packs, help="The role pack. See: umi-local models list"
+    ),
+]
 Models = Annotated[
     list[str] | None,
     typer.Option(
@@ -29,9 +36,18 @@ Adapters = Annotated[
 ModeName = Annotated[str, typer.Option("--mode", metavar="multi|single", help="A team of roles, or one model for all.")]
 Tools = Annotated[str | None, typer.Option("--tools", metavar="A,B", help="Only these. See: umi-local tools list")]
 Allow = Annotated[
-    list[str] | None, typer.Option("--allow", metavar="TOOL", help="Run this tool without asking. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="RULE",
+        autocompletion=completing.tools,
+        help="Run without asking: TOOL or TOOL(argument=pattern). Repeatable.",
+    ),
 ]
-Deny = Annotated[list[str] | None, typer.Option("--deny", metavar="TOOL", help="Never run this tool. Repeatable.")]
+Deny = Annotated[
+    list[str] | None,
+    typer.Option("--deny", metavar="RULE", autocompletion=completing.tools, help="Never run. Repeatable."),
+]
 MaxSteps = Annotated[int | None, typer.Option("--max-steps", metavar="N", help="Calls before it must answer.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of the sampling.")]
 GpuLayers = Annotated[

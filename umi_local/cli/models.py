@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from umi_local.cli import completing
+
 if TYPE_CHECKING:
     from umi_local.manifest import PackFile, RolePack, Source
 
@@ -25,14 +27,11 @@ app = typer.Typer(
 )
 
 
-def _names(incomplete: str) -> list[str]:
-    from umi_local.packs import pack_names
-
-    return [name for name in pack_names() if name.startswith(incomplete)]
-
-
 _PACK = typer.Argument(
-    metavar="NAME|FILE", show_default=False, autocompletion=_names, help="A pack's name, or a manifest of your own."
+    metavar="NAME|FILE",
+    show_default=False,
+    autocompletion=completing.packs,
+    help="A pack's name, or a manifest of your own.",
 )
 PackArgument = Annotated[str, _PACK]
 OptionalPack = Annotated[str, _PACK]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from umi_local.cli import completing
+
 if TYPE_CHECKING:
     from umi_local.sessions import Session
 
@@ -38,7 +40,12 @@ class Form(StrEnum):
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", show_default=False, help="A session's id or its beginning.")]
+IdArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", show_default=False, autocompletion=completing.sessions, help="A session's id or its beginning."
+    ),
+]
 
 
 @app.command("list", short_help="List sessions, last used first.")

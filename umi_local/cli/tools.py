@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from umi_local.cli import tools_servers
+from umi_local.cli import completing, tools_servers
 
 if TYPE_CHECKING:
     from umi_local.toolbox import LocalToolbox, Tool
@@ -31,7 +31,9 @@ app = typer.Typer(
 tools_servers.register(app)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="The tool.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", show_default=False, autocompletion=completing.tools, help="The tool.")
+]
 
 
 @app.command("list", short_help="List the tools.")

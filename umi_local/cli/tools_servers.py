@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from umi_local.cli import completing
+
 if TYPE_CHECKING:
     from umi_local.mcp import Offer
 
-ServerArgument = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="The server.")]
+ServerArgument = Annotated[
+    str, typer.Argument(metavar="NAME", show_default=False, autocompletion=completing.servers, help="The server.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Trust the tools without asking.")]
 
 

@@ -96,12 +96,21 @@ def _works(kind: Isolation) -> bool:
 def _shown(readable: Sequence[Path]) -> list[str]:
     """The places that a program may read: none of them twice, and none that does not exist."""
     python = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent.parent)}
-    wanted = [*_SYSTEM, *sorted(python, key=len), *_SYSTEM_FILES, *map(str, readable)]
+    wanted = [*_SYSTEM, *sorted(python, key=len), *_hops(Path(sys.executable)), *_SYSTEM_FILES, *map(str, readable)]
     shown: list[str] = []
     for path in wanted:
         if os.path.lexists(path) and path != "/" and not any(Path(path).is_relative_to(held) for held in shown):
             shown.append(path)
     return shown
+
+
+def _hops(path: Path) -> list[str]:
+    """The links, one leading to the next, by which a virtual environment names the Python that it was made with."""
+    hops: list[str] = []
+    while path.is_symlink() and str(path) not in hops:
+        hops.append(str(path))
+        path = Path(os.path.normpath(path.parent / path.readlink()))
+    return [*hops, str(path)]
 
 
 def _bubblewrap(shown: Sequence[str], folder: Path) -> list[str]:

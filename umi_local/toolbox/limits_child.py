@@ -19,6 +19,7 @@ from pathlib import Path
 _PROCESSES = Path("/proc")
 _CAPABILITIES = 64
 _DROP_FROM_BOUND, _NO_NEW_PRIVILEGES = 24, 38  # of prctl
+_NICE = 5
 _EVERY = 0.05  # seconds between two counts
 
 
@@ -111,6 +112,8 @@ def main() -> int:
     child = os.fork() if limits["watch"] else 0
     if child:
         return _watch(child, limits)
+    if limits["watch"]:
+        os.nice(_NICE)  # the watch, and the person's own programs, come first also under a fork bomb
     _set_limits(limits)
     _drop_capabilities()
     try:
