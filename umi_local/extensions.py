@@ -5,9 +5,9 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
-from functools import cache
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from umi_local.mcp import Manager, ServerFile, tools_of
@@ -62,14 +62,14 @@ class Extensions:
         self.problems: list[str] = []
         self._taken = set(builtin)
         for path in own_files():
-            self._take(str(path), lambda path=path: _tools_in(path))  # type: ignore[misc]
+            self._take(str(path), partial(_tools_in, path))
         for point in entry_points(group=ENTRY_POINTS):
-            self._take(f"the package {point.value}", lambda point=point: _listed(point.load()))  # type: ignore[misc]
+            self._take(f"the package {point.value}", partial(_loaded, point))
         self._take(str(servers_file()), lambda: tools_of(manager(), ServerFile(servers_file()), trusted_file()))
 
-    def _take(self, origin: str, load: object) -> None:
+    def _take(self, origin: str, load: Callable[[], Iterable[Tool]]) -> None:
         try:
-            found = list(load())  # type: ignore[operator]
+            found = list(load())
         except Exception as error:  # a user's file may fail in any way; the others must work on
             self.problems.append(f"The tools of {origin} are left out: {type(error).__name__}: {error}.")
             return
@@ -109,7 +109,8 @@ def _tools_in(path: Path) -> Iterator[Tool]:
     return (value for value in vars(module).values() if isinstance(value, Tool))
 
 
-def _listed(value: object) -> list[Tool]:
+def _loaded(point: EntryPoint) -> list[Tool]:
+    value: object = point.load()
     found = [value] if isinstance(value, Tool) else list(value)  # type: ignore[call-overload]
     if not all(isinstance(tool, Tool) for tool in found):
         raise TypeError("an entry point must name a tool or a list of tools")

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +102,7 @@ async def _answered(engine: Engine, asked: Request) -> Response:
     return JSONResponse(Answer().whole(run, stats))
 
 
-async def _streamed(engine: Engine, asked: Request) -> AsyncIterator[bytes]:
+async def _streamed(engine: Engine, asked: Request) -> AsyncGenerator[bytes, None]:
     """Server-sent events: the steps as reasoning, then the answer, then why it ended."""
     answer, stats, run = Answer(), Stats(), None
     written = ""
@@ -142,9 +142,9 @@ def _ending(answer: Answer, run: Trajectory, written: str) -> list[dict[str, Any
     return [*left, answer.chunk({}, run)]
 
 
-async def _held(place: Any, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _held(place: Any, body: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
     try:
-        async with aclosing(body) as chunks:  # type: ignore[type-var]
+        async with aclosing(body) as chunks:
             async for chunk in chunks:
                 yield chunk
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -57,7 +57,7 @@ class Engine:
         finally:
             self._present -= 1
 
-    async def events(self, query: str, history: Sequence[Message]) -> AsyncIterator[Event | UmiError]:
+    async def events(self, query: str, history: Sequence[Message]) -> AsyncGenerator[Event | UmiError, None]:
         """What happens in a run, and last its error if it failed. Leaving early stops the run."""
         async with self._turn:
             loop = asyncio.get_running_loop()
