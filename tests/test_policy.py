@@ -171,6 +171,7 @@ def test_every_decision_leaves_a_line(tmp_path: Path) -> None:
 def test_what_cannot_be_logged_does_not_run(tmp_path: Path) -> None:
     own = box(tmp_path, Approval(policy_of(allow=["write_file"]), audit=AuditLog(tmp_path / "no" / "such" / "folder")))
     assert write(own, "a").is_error
+    assert own.run(ToolCall("none")).is_error
     assert not (tmp_path / "a").exists()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from umi_local.errors import UmiError
+
 
 def _quietly(find: Callable[[], list[str]]) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
         try:
             return [name for name in find() if name.startswith(incomplete)]
-        except Exception:
+        except (UmiError, OSError):  # a broken setting must not break the line that a person types
             return []
 
     return complete

@@ -62,7 +62,7 @@ def add(
     file.add(name, {key: value for key, value in told.items() if value})
     try:
         _trust(name, yes)
-    except BaseException:
+    except BaseException:  # also Ctrl-C: a server that nobody has trusted is not kept
         file.remove(name)
         raise
 

@@ -83,7 +83,7 @@ class Connection:
     def _serve(self, ready: Future[Client]) -> None:
         try:
             asyncio.run(self._session(ready))
-        except BaseException as error:
+        except BaseException as error:  # handed to whoever waits; nobody else hears of it
             if not ready.done():
                 ready.set_exception(error)
 

@@ -6,8 +6,8 @@ import asyncio
 import hmac
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from umi_local.errors import UmiError
 from umi_local.events import Event, RunEnded, TextWritten
@@ -57,7 +58,7 @@ def application(engine: Engine, limits: Limits) -> Starlette:
             told = problem("rate_limit_error", "Too many requests are waiting; try again later.")
             return JSONResponse(told, 429, {"Retry-After": "5"})
         if asked.stream:
-            return StreamingResponse(_held(place, _streamed(engine, asked)), media_type="text/event-stream")
+            return _Streaming(_streamed(engine, asked), place)
         try:
             return await _whole(engine, asked, http)
         finally:
@@ -142,13 +143,19 @@ def _ending(answer: Answer, run: Trajectory, written: str) -> list[dict[str, Any
     return [*left, answer.chunk({}, run)]
 
 
-async def _held(place: Any, body: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    try:
-        async with aclosing(body) as chunks:
-            async for chunk in chunks:
-                yield chunk
-    finally:
-        await place.__aexit__(None, None, None)
+class _Streaming(StreamingResponse):
+    """Server-sent events that give the place in the queue back however they end, also if they never begin."""
+
+    def __init__(self, body: AsyncGenerator[bytes, None], place: AbstractAsyncContextManager[None]) -> None:
+        super().__init__(body, media_type="text/event-stream")
+        self._body, self._place = body, place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._body.aclose()
+            await self._place.__aexit__(None, None, None)
 
 
 async def _body(http: HttpRequest, most: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -61,7 +62,8 @@ class LocalToolbox:
 
     def _refused(self, call: ToolCall, effect: str, why: str) -> Observation:
         """A call that never came to be a question of permission; it leaves its line all the same."""
-        self.approval.audit.decided(call.name, effect, call.arguments, why, "form", "", self.approval.taint)
+        with suppress(OSError):  # nothing runs, so nothing hangs on this line
+            self.approval.audit.decided(call.name, effect, call.arguments, why, "form", "", self.approval.taint)
         return Observation(why, is_error=True)
 
     def _request(
