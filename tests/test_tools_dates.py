@@ -160,12 +160,12 @@ def test_what_is_no_single_date_is_refused_with_the_form_to_use(text: str) -> No
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"days": 3}, "Saturday 2024-02-03 (Wednesday 2024-01-31 plus 3 days)"),
-        ({"weeks": -1}, "Wednesday 2024-01-24 (Wednesday 2024-01-31 minus 1 week)"),
-        ({"months": 1}, "Thursday 2024-02-29 (Wednesday 2024-01-31 plus 1 month)"),
-        ({"years": 1, "days": -1}, "Thursday 2025-01-30 (Wednesday 2024-01-31 plus 1 year minus 1 day)"),
-        ({"days": "10"}, "Saturday 2024-02-10 (Wednesday 2024-01-31 plus 10 days)"),
-        ({}, "Wednesday 2024-01-31"),
+        ({"days": 3}, "2024-01-31 plus 3 days = Saturday, 3 February 2024 (2024-02-03)"),
+        ({"weeks": -1}, "2024-01-31 minus 1 week = Wednesday, 24 January 2024 (2024-01-24)"),
+        ({"months": 1}, "2024-01-31 plus 1 month = Thursday, 29 February 2024 (2024-02-29)"),
+        ({"years": 1, "days": -1}, "2024-01-31 plus 1 year minus 1 day = Thursday, 30 January 2025 (2025-01-30)"),
+        ({"days": "10"}, "2024-01-31 plus 10 days = Saturday, 10 February 2024 (2024-02-10)"),
+        ({}, "Wednesday, 31 January 2024 (2024-01-31)"),
     ],
 )
 def test_amounts_are_added_or_with_a_minus_taken_away(arguments: dict[str, object], told: str) -> None:
@@ -189,7 +189,7 @@ days = st.dates(date(1600, 1, 1), date(2400, 12, 31))
 @given(days, st.integers(-5000, 5000), st.integers(-300, 300))
 def test_adding_agrees_with_dateutil(day: date, plus_days: int, months: int) -> None:
     expected = day + relativedelta(months=months) + timedelta(days=plus_days)
-    assert call(add_to_date, date=str(day), days=plus_days, months=months).split()[1] == str(expected)
+    assert call(add_to_date, date=str(day), days=plus_days, months=months).endswith(f"({expected})")
 
 
 @given(days, days)

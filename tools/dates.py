@@ -56,7 +56,9 @@ def add_to_date(
         raise ToolError("The result lies outside the years 1 to 9999.") from None
     amounts = ((years, "year"), (months, "month"), (weeks, "week"), (days, "day"))
     added = "".join(f" {'minus' if n < 0 else 'plus'} {_count(abs(n), unit)}" for n, unit in amounts if n)
-    return f"{_shown(end)} ({_shown(start)}{added})" if added else _shown(start)
+    # The date in words and in digits: a small model copies either well, and turns one into the other badly.
+    told = f"{end:%A}, {end.day} {end:%B} {end.year} ({end.isoformat()})"
+    return f"{start.isoformat()}{added} = {told}" if added else told
 
 
 def _plus_months(day: date, months: int) -> date:
