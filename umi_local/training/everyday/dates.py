@@ -107,9 +107,9 @@ def moved(rng: Random, way: str, start: str, count: int, unit: str, query: str =
     move = Move("add_to_date", {"date": start or "today", unit: sign * count})
 
     def close(seen: Sequence[str]) -> str:
-        result = seen[-1].partition(" (")[0]
-        weekday, iso = result.split(" ")
-        ways = (result, f"{weekday}, {_long(iso)}", iso, f"{_long(iso)}, a {weekday}")
+        result, iso = seen[-1].rpartition(" = ")[2].rstrip(")").split(" (")
+        weekday, day_text = result.split(", ")
+        ways = (result, f"{weekday}, {iso}", result, iso, day_text)
         asked_weekday = re.search(r"week|\bday\b", query)
         told = rng.choice(ways[:2] if asked_weekday else ways)
         return say(rng, lines["answers_past" if way == "ago" else "answers"], r=told)
@@ -134,8 +134,3 @@ def spelled(rng: Random, count: int, unit: str) -> str:
 def written(rng: Random, when: date) -> str:
     """A date as people write it, with its year."""
     return when.isoformat() if rng.random() < 0.5 else spoken_day(rng, when)
-
-
-def _long(iso: str) -> str:
-    when = date.fromisoformat(iso)
-    return f"{when.day} {when:%B} {when.year}"

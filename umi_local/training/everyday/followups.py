@@ -132,7 +132,7 @@ def _table(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
         if question.sql != before.facts["question"].sql:
             break
     named = rng.choice(lines_of("followups", "table")["names"])
-    query = ask(rng, lines_of("tables", question.kind)["queries"][:4], f=named, **question.slots)
+    query = ask(rng, question.queries[:4], f=named, **question.slots)
     return Ask(
         "query_table",
         query,

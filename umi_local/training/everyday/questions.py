@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from umi_local.training.everyday.phrasing import lines_of
 from umi_local.training.everyday.tables import Question, Table
 
 Maker = Callable[[Random, Table], Question]
@@ -41,7 +42,11 @@ def _extreme(kind: str, order: str) -> Maker:
     def make(rng: Random, table: Table) -> Question:
         c, label = _without_tie(rng, table), table.columns[0]
         sql = f"SELECT {label}, {c} {_DATA} ORDER BY {c}{order} LIMIT 1"
-        return Question(kind, _slots(table, c=c), sql)
+        said = lines_of("tables", "superlatives").get(c)
+        if not said or rng.random() < 0.45:
+            return Question(kind, _slots(table, c=c), sql)
+        most, least = rng.choice(said).split(" / ")
+        return Question(kind, _slots(table, c=c, s=most if order else least), sql, "superlative")
 
     return make
 

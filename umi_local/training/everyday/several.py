@@ -1,4 +1,4 @@
-"""Requests that take several steps: read and compute, search and read, two tables, two files."""
+"""Requests that take several steps: read and compute, search and read, two tables, two files, and made of two."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from umi_local.training.everyday.phrasing import ask, lines_of, say, upper_first
 from umi_local.training.everyday.scene import Ask, Move, Scene
 from umi_local.training.everyday.tables import Table, add_table, table_mention
 from umi_local.training.everyday.texts import Fact, Text, add_text
+from umi_local.training.everyday.together import answer_kept, two_requests
 from umi_local.training.everyday.units import conversion_move, converted_number, measure_pair
 from umi_local.training.everyday.values import money, pick
 
@@ -40,6 +41,11 @@ def several(scene: Scene) -> Ask:
         _compare,
         _two_tables,
         _sum_units,
+        answer_kept,
+        answer_kept,
+        answer_kept,
+        two_requests,
+        two_requests,
     )
     return scene.rng.choice(kinds)(scene)
 
@@ -84,9 +90,9 @@ def _sum_calculate(scene: Scene) -> Ask:
     def expression(total: str) -> str:
         if "{n}" in template:
             return f"{total} / {count}"
-        if "% of" in template:
-            return f"{percent}% of {total}"
-        return f"{total} - {percent}%" if "off" in template else f"{total} + {percent}%"
+        if "% off" in template:
+            return f"{total} - {percent}%"
+        return f"{percent}% of {total}" if "% of" in template else f"{total} + {percent}%"
 
     def then(seen: Sequence[str]) -> Move:
         return sum_move(expression(seen[-1].splitlines()[-1]))

@@ -133,11 +133,20 @@ def _as_json(table: Table) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a table: the kind, the words for its slots, and the SQL."""
+    """What is asked of a table: the kind, the words for its slots, and the SQL.
+
+    `words` names the kind of wording where it is not that of the kind.
+    """
 
     kind: str
     slots: Mapping[str, Any]
     sql: str
+    words: str = ""
+
+    @property
+    def queries(self) -> list[str]:
+        """How it may be asked."""
+        return lines_of("tables", self.words or self.kind)["queries"]
 
 
 _Maker = Callable[[Random, Table], Question]
@@ -150,7 +159,7 @@ def query_table(scene: Scene) -> Ask:
     table = add_table(scene, kind=kind)
     question = question_about(rng, table)
     named = table_mention(rng, table.path)
-    query = ask(rng, lines_of("tables", question.kind)["queries"], f=named, **question.slots)
+    query = ask(rng, question.queries, f=named, **question.slots)
     moves = [question_move(table, question)]
     if kind == "json" and rng.random() < 0.7:
         moves.insert(0, Move("query_table", {"path": table.path, "sql": "DESCRIBE data"}))

@@ -20,7 +20,7 @@ from umi_local.training.everyday.values import pick, words
 def troubles(scene: Scene) -> Ask:
     """A request that does not go smoothly."""
     kinds = [_no_unit, _zero, _no_date, _no_place, _a_folder, _no_folder, _shorter]
-    kinds += [_wrong_name, _missing, _wrong_column] * 2  # what people meet most often
+    kinds += [_wrong_name, _missing, _wrong_column, _wrong_label] * 2  # what people meet most often
     return scene.rng.choice(kinds)(scene)
 
 
@@ -160,8 +160,23 @@ def _wrong_column(scene: Scene) -> Ask:
     column = question.slots["c"]
     wrong = called[column]
     asked = {**question.slots, "c": wrong}
-    query = ask(rng, lines_of("tables", question.kind)["queries"], f=table_mention(rng, table.path), **asked)
+    query = ask(rng, question.queries, f=table_mention(rng, table.path), **asked)
     first = Move("query_table", {"path": table.path, "sql": re.sub(rf"\b{column}\b", wrong, question.sql)})
+    moves = [first, question_move(table, question)]
+    return Ask("troubles", query, moves, lambda seen: reported(rng, table, question, seen[-1]))
+
+
+def _wrong_label(scene: Scene) -> Ask:
+    """A table of unknown columns in which the rows are named by a column that is not called as the rows are."""
+    rng = scene.rng
+    while True:
+        table = add_table(scene, kind="json")
+        label, guess = table.columns[0], table.row.replace(" ", "_")
+        if table.numbers and label != guess and guess not in table.columns:
+            break
+    question = question_about(rng, table, rng.choice(("most", "least", "top")))
+    query = ask(rng, question.queries, f=table_mention(rng, table.path), **question.slots)
+    first = Move("query_table", {"path": table.path, "sql": question.sql.replace(label, guess, 1)})
     moves = [first, question_move(table, question)]
     return Ask("troubles", query, moves, lambda seen: reported(rng, table, question, seen[-1]))
 
