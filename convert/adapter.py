@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from umi_local.errors import ModelCorrupt
 
+from .architectures import ARCHITECTURES
 from .vet import vet_gguf
 
 Array = npt.NDArray[np.float32]
 
 _KEY = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight$")
 # What llama.cpp computes with rotary pairs side by side was stored with the two halves of a head apart.
-_HALVES_APART = {"llama", "mistral"}
+_HALVES_APART = {entry.gguf for entry in ARCHITECTURES.values() if entry.pairs_side_by_side}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,18 @@ class Backbone:
 
 
 def write_adapter(
-    path: Path, tensors: Mapping[str, Any], alpha: float, backbone: Backbone, invocation: Sequence[int], name: str
+    path: Path,
+    tensors: Mapping[str, Any],
+    alpha: float,
+    backbone: Backbone,
+    invocation: Sequence[int],
+    name: str,
+    kind: type[np.floating[Any]] = np.float16,
+    also: Mapping[str, str | Sequence[str]] | None = None,
 ) -> None:
-    """Write PEFT's tensors (lora_A (rank, in), lora_B (out, rank)) in float16; `invocation` makes it an activated one.
+    """Write PEFT's tensors (lora_A (rank, in), lora_B (out, rank)); `invocation` makes it an activated one.
+
+    `also` is further metadata: texts and lists of texts.
 
     Raises:
         ModelCorrupt: a tensor is none of a LoRA, or of a module that the architecture does not have.
@@ -62,6 +72,8 @@ def write_adapter(
         kinds = gguf.GGUFValueType
         tokens = [int(token) for token in invocation]
         writer.add_key_value("adapter.alora.invocation_tokens", tokens, kinds.ARRAY, kinds.UINT32)
+    for also_key, value in (also or {}).items():
+        writer.add_string(also_key, value) if isinstance(value, str) else writer.add_array(also_key, value)
     for key in sorted(tensors):
         found = _KEY.match(key)
         mapped = names.get_name(f"{found['module']}.weight", try_suffixes=(".weight",)) if found else None
@@ -69,12 +81,20 @@ def write_adapter(
             raise ModelCorrupt(f"{key} is no tensor of a LoRA for {backbone.architecture}.")
         array = np.asarray(tensors[key], dtype=np.float32)
         if found["part"] == "B":
-            array = _arranged(array, mapped, backbone)
-        writer.add_tensor(f"{mapped}.lora_{found['part'].lower()}", array.astype(np.float16))
+            array = arranged(array, mapped, backbone)
+        writer.add_tensor(f"{mapped}.lora_{found['part'].lower()}", array.astype(kind))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def target_of(key: str, backbone: Backbone) -> str | None:
+    """The GGUF's name of the weight that one of PEFT's tensors changes; None if there is none."""
+    found = _KEY.match(key)
+    names = gguf.get_tensor_name_map(_architecture(backbone), backbone.layers)
+    mapped = names.get_name(f"{found['module']}.weight", try_suffixes=(".weight",)) if found else None
+    return f"{mapped}.weight" if mapped and not mapped.endswith(".weight") else mapped
 
 
 def read_adapter(path: Path, keys: Iterable[str], backbone: Backbone) -> dict[str, Array]:
@@ -105,7 +125,7 @@ def _architecture(backbone: Backbone) -> gguf.MODEL_ARCH:
     return known[backbone.architecture]
 
 
-def _arranged(array: Array, name: str, backbone: Backbone) -> Array:
+def arranged(array: Array, name: str, backbone: Backbone) -> Array:
     """The rows of a query or key projection in llama.cpp's order."""
     heads = backbone.heads if ".attn_q." in name else backbone.key_heads if ".attn_k." in name else 0
     if not heads or backbone.architecture not in _HALVES_APART:
@@ -116,7 +136,7 @@ def _arranged(array: Array, name: str, backbone: Backbone) -> Array:
 
 
 def _arranged_back(array: Array, name: str, backbone: Backbone) -> Array:
-    """What `_arranged` did, undone."""
+    """What `arranged` did, undone."""
     heads = backbone.heads if ".attn_q." in name else backbone.key_heads if ".attn_k." in name else 0
     if not heads or backbone.architecture not in _HALVES_APART:
         return array

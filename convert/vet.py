@@ -101,7 +101,8 @@ class _Walk:
         tensors = self._count("tensors", MAX_TENSORS)
         metadata = self._metadata(self._count("key-value pairs", MAX_PAIRS))
         architecture = self._text(metadata, "general.architecture")
-        if not architecture:
+        # An importance matrix belongs to no architecture.
+        if not architecture and metadata.get("general.type") != "imatrix":
             raise self._bad("names no architecture")
         context = metadata.get(f"{architecture}.context_length", 0)
         if isinstance(context, bool) or not isinstance(context, int) or context < 0:

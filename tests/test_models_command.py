@@ -128,3 +128,14 @@ def test_force_removes_what_another_pack_uses() -> None:
 def test_help_begins_with_examples() -> None:
     for command in ("list", "pull", "verify", "show", "rm"):
         assert re.search(r"Usage:.*\n\s+Examples:", run(command, "--help")[0])
+
+
+def test_a_file_from_anywhere_is_looked_at(tmp_path: Path) -> None:
+    from tiny_model import write_tiny_model
+
+    path = write_tiny_model(tmp_path / "model.gguf")
+    assert run("vet", str(path))[0].startswith(f"sound  {path}  llama")
+    assert json.loads(run("vet", "--json", str(path))[0])[0]["architecture"] == "llama"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ModelCorrupt, match="cut short"):
+        run("vet", str(path))

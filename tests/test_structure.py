@@ -23,7 +23,7 @@ RANKS = [
     "toolbox",
     "convert",
     "backends",
-    "tools models packs pull mcp",
+    "tools models packs pull mcp own_packs",
     "database sessions",
     "training",
     "evaluation",

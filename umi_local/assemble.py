@@ -222,13 +222,18 @@ def sample_writer(pack: str, vocabulary: Vocabulary, longest: int) -> Writer:
     Raises:
         ConfigError: the pack is not in the chat style, in which adapters are trained.
     """
-    from umi_local.training.samples import Writer
-
     chosen = load_pack(pack)
     if chosen.style != "chat":
         raise ConfigError(f"The pack {pack} has the style {chosen.style}.", "Train a pack in the chat style.")
+    return writer_of(chosen.markup, chosen.examples, vocabulary, longest)
+
+
+def writer_of(markup: str, examples: bool, vocabulary: Vocabulary, longest: int) -> Writer:
+    """The same for a model without a pack: in the chat style, with a markup by its name."""
+    from umi_local.training.samples import Writer
+
     style = chat_style()
-    markup = markup_for(chosen.markup, vocabulary.info, style.speakers, style.cues)
-    examples = worked_examples() if chosen.examples else None
-    team, single = (ChatRenderer(style, markup, examples, folded) for folded in (False, True))
+    marked = markup_for(markup, vocabulary.info, style.speakers, style.cues)
+    shown = worked_examples() if examples else None
+    team, single = (ChatRenderer(style, marked, shown, folded) for folded in (False, True))
     return Writer(team, single, vocabulary, longest)

@@ -85,7 +85,14 @@ class ShippedSource(_Manifest):
     path: _RelativePath
 
 
-Source = Annotated[HuggingFaceSource | PyPISource | ShippedSource, Discriminator("type")]
+class LocalSource(_Manifest):
+    """A file of this machine, used where it lies."""
+
+    type: Literal["local"]
+    path: Annotated[str, _form(r"(/|[A-Za-z]:[\\/]).*", "an absolute path")]
+
+
+Source = Annotated[HuggingFaceSource | PyPISource | ShippedSource | LocalSource, Discriminator("type")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +132,15 @@ class PackFile(_Manifest):
 
     @property
     def shipped(self) -> Path | None:
-        """Where it lies if it came with its manifest."""
-        paths = [self._origin.folder / source.path for source in self.sources if isinstance(source, ShippedSource)]
+        """Where it lies if it came with its manifest, or is a file of this machine."""
+        here = (ShippedSource, LocalSource)
+        paths = [self._origin.folder / source.path for source in self.sources if isinstance(source, here)]
         return next((path for path in paths if path.is_file()), None)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file of this machine that no manifest brought."""
+        return any(isinstance(source, LocalSource) for source in self.sources)
 
 
 class RoleFiles(_Manifest):
@@ -194,5 +207,5 @@ class RolePack(_Manifest):
 
 def known_keys() -> tuple[str, ...]:
     """Every key that a manifest may have, wherever it stands."""
-    parts = (RolePack, Roles, RoleFiles, PackFile, HuggingFaceSource, PyPISource, Wheel, ShippedSource)
+    parts = (RolePack, Roles, RoleFiles, PackFile, HuggingFaceSource, PyPISource, Wheel, ShippedSource, LocalSource)
     return tuple(key for part in parts for key in part.model_fields)

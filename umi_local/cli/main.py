@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from umi_local.cli import config, models, sessions, tools, train
+from umi_local.cli import config, convert, models, sessions, tools, train
 from umi_local.cli import eval as eval_command
 from umi_local.cli.ask import ask
 from umi_local.cli.bench import bench
@@ -33,6 +33,7 @@ app.command(short_help="Offer the agent to other programs.")(serve)
 app.add_typer(models.app, name="models", short_help="Fetch, list and remove models.")
 app.add_typer(tools.app, name="tools", short_help="List the tools, show one, run one.")
 app.add_typer(sessions.app, name="sessions", short_help="List, show, export and remove saved conversations.")
+app.add_typer(convert.app, name="convert", short_help="Turn Hugging Face checkpoints and adapters into GGUF.")
 app.add_typer(train.app, name="train", short_help="Train the roles' adapters.")
 app.add_typer(eval_command.app, name="eval", short_help="Score a pack on tasks.")
 app.command(short_help="Measure the agent against this machine's limits.")(bench)

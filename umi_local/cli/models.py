@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from umi_local.cli import completing
+from umi_local.cli.models_vet import vet
 
 if TYPE_CHECKING:
     from umi_local.manifest import PackFile, RolePack, Source
@@ -20,6 +21,7 @@ app = typer.Typer(
       umi-local models list
       umi-local models pull smollm2-135m
       umi-local models verify
+      umi-local models vet downloaded.gguf
 
     A pack says which model file and adapter plays each role. Its files are fetched once, checked by their
     sha256, and used from this machine alone.
@@ -36,6 +38,9 @@ _PACK = typer.Argument(
 PackArgument = Annotated[str, _PACK]
 OptionalPack = Annotated[str, _PACK]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+app.command(short_help="Check a GGUF from anywhere.")(vet)
 
 
 @app.command("list", short_help="List the packs and say which are here.")
@@ -285,5 +290,7 @@ def _source(source: Source) -> str:
             return f"Hugging Face {source.repo} at {source.revision}, {source.path}"
         case "pypi":
             return "PyPI " + ", ".join(f"{wheel.name}=={wheel.version}" for wheel in source.wheels)
+        case "local":
+            return f"this machine, {source.path}"
         case _:
             return f"beside the manifest, {source.path}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -89,3 +89,33 @@ def _bars(console: Console) -> Bars:
     numbers = [kind(table_column=Column(no_wrap=True)) for kind in (DownloadColumn, TransferSpeedColumn)]
     left = TimeRemainingColumn(table_column=Column(no_wrap=True))
     return Bars(name, BarColumn(bar_width=16), *numbers, left, console=console, transient=True, expand=True)
+
+
+@contextmanager
+def steps_of(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar, or a line every few seconds, for work that tells how much of how much is done."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_interactive:
+        yield _step_lines(what)
+        return
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(printable(what), total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _step_lines(what: str) -> Callable[[int, int], None]:
+    due = time.monotonic() + _LINE_SECONDS
+
+    def step(done: int, total: int) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + _LINE_SECONDS
+            print(f"{printable(what)}: {100 * done // max(1, total)} %", file=sys.stderr, flush=True)
+
+    return step

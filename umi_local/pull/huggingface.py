@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from umi_local.manifest import HuggingFaceSource
@@ -31,10 +31,8 @@ def fill(source: HuggingFaceSource, part: Part, watch: Callable[[int], None]) ->
     Raises:
         SourceFailed: a request brought no byte, or what it offers is not the file.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise SourceFailed("skipped because HF_HUB_OFFLINE is set")
-    endpoint = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or ENDPOINT
-    url = f"{endpoint}/{source.repo}/resolve/{quote(source.revision)}/{quote(source.path)}"
+    _refuse_offline()
+    url = f"{_endpoint()}/{source.repo}/resolve/{quote(source.revision)}/{quote(source.path)}"
     with _client() as client:
         while part.missing:
             before = part.length
@@ -99,3 +97,42 @@ def _check_size(stated: str, part: Part) -> None:
 
 def _brief(error: Exception) -> str:
     return (str(error) or type(error).__name__)[:120]
+
+
+def about(repo: str, revision: str) -> dict[str, Any]:
+    """What the hub says of a repository: its commit, and its files with sizes and hashes.
+
+    Raises:
+        SourceFailed: it could not be asked, or has no such repository.
+    """
+    import httpx
+
+    _refuse_offline()
+    url = f"{_endpoint()}/api/models/{repo}/revision/{quote(revision, safe='')}?blobs=true"
+    try:
+        with _client() as client:
+            response = client.get(url)
+    except httpx.ConnectTimeout:
+        raise SourceFailed(f"no connection within {_CONNECT_SECONDS} s") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise SourceFailed(f"no connection ({_brief(error)})") from None
+    if response.status_code in (401, 404):
+        raise SourceFailed(f"the hub has no {repo} at {revision}, or it is not public")
+    if response.status_code != 200:
+        raise SourceFailed(f"HTTP {response.status_code}")
+    try:
+        found = response.json()
+    except ValueError:
+        raise SourceFailed("the hub's answer is not JSON") from None
+    if not isinstance(found, dict):
+        raise SourceFailed("the hub's answer is not an object")
+    return found
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or ENDPOINT
+
+
+def _refuse_offline() -> None:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise SourceFailed("skipped because HF_HUB_OFFLINE is set")

@@ -84,7 +84,7 @@ def verify(file: PackFile, on_progress: OnProgress = silent) -> FileState:
         raise _cannot_read(path, error) from error
     if status.st_size != file.bytes or sha256_of(path, on_progress) != file.sha256:
         with suppress(OSError):
-            _record_of(path).unlink(missing_ok=True)
+            _record_of(path, file).unlink(missing_ok=True)
         return FileState.CORRUPT
     record(path, file, status)
     return FileState.VERIFIED
@@ -115,22 +115,26 @@ def _cannot_read(path: Path, error: OSError) -> StorageError:
 
 def record(path: Path, file: PackFile, status: os.stat_result) -> None:
     """Remember that the file was good when its `status` was this. A failure to write only costs another check."""
-    if file.shipped:
+    if file.shipped and not file.is_local:
         return  # site-packages is not ours to write to
-    draft = _record_of(path).with_suffix(f".{os.getpid()}")
+    place = _record_of(path, file)
+    draft = place.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(json.dumps(_entry(file, status)), encoding="utf-8")
-        draft.replace(_record_of(path))
+        draft.replace(place)
 
 
-def _record_of(path: Path) -> Path:
+def _record_of(path: Path, file: PackFile) -> Path:
+    if file.is_local:  # the user's own folder is not ours to write to either
+        return models_dir() / ".local" / f"{file.sha256[:16]}.json"
     return path.with_name(path.name + ".json")
 
 
 def is_recorded(path: Path, file: PackFile) -> bool:
     """Whether the file at `path` is unchanged, by size and time, since a check found it to be `file`."""
     try:
-        entry = json.loads(_record_of(path).read_text(encoding="utf-8"))
+        entry = json.loads(_record_of(path, file).read_text(encoding="utf-8"))
         status = path.stat()
     except (OSError, ValueError):
         return False

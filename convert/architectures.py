@@ -1,0 +1,127 @@
+"""What the converter knows of each architecture: one entry each, and no branch on a name anywhere else.
+
+A new architecture is a new entry. Tensor names come from the gguf library's own table; an entry says what that
+table cannot: hyperparameters with other keys, and weights that llama.cpp wants in another arrangement.
+
+Source of the arrangements: the modelling code of transformers and llama.cpp's graphs (`src/models`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from umi_local.errors import UsageError
+
+Keys = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """How a checkpoint of one class becomes GGUF.
+
+    `gguf`: llama.cpp's name. `pairs_side_by_side`: llama.cpp rotates neighbouring elements of a head, transformers its
+    two halves, so the rows of queries and keys change places. `norm_plus_one`: transformers adds 1 to a norm's weight
+    while it runs. `floats`, `ints`: further hyperparameters, config.json's key to GGUF's (behind the architecture's
+    name); those that a config lacks are left out. `defaults`: what transformers takes where config.json says nothing.
+    `window`: attention of some layers reaches back that far: `pattern` writes which. `experts`: its feed-forward
+    layers may be mixtures. `long_factors`: rotary factors for long contexts are tensors. `drop_head_dim`: a head's
+    width is not written. `rotary_width`: it is written as the number of rotated elements as well. `vocabulary`: the
+    number of tokens is written. `space_prefix`: whether SentencePiece puts a space before a text, where that is fixed.
+    `drop_output`: the output layer is the embedding, whatever a checkpoint holds.
+    """
+
+    gguf: str
+    pairs_side_by_side: bool = False
+    norm_plus_one: bool = False
+    floats: Keys = field(default_factory=dict)
+    ints: Keys = field(default_factory=dict)
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    window: str = ""
+    experts: bool = False
+    long_factors: bool = False
+    drop_head_dim: bool = False
+    rotary_width: bool = False
+    vocabulary: bool = False
+    space_prefix: bool | None = None
+    drop_output: bool = False
+
+
+_LLAMA = Architecture("llama", pairs_side_by_side=True, rotary_width=True, vocabulary=True, experts=True)
+_GEMMA_2 = Architecture(
+    "gemma2",
+    norm_plus_one=True,
+    floats={
+        "attn_logit_softcapping": "attn_logit_softcapping",
+        "final_logit_softcapping": "final_logit_softcapping",
+    },
+    defaults={"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0, "sliding_window": 4096, "head_dim": 256},
+    window="size",
+    space_prefix=False,
+    drop_output=True,
+)
+_GEMMA_3 = Architecture(
+    "gemma3",
+    norm_plus_one=True,
+    floats={"final_logit_softcapping": "final_logit_softcapping"},
+    defaults={
+        "max_position_embeddings": 131072,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "rms_norm_eps": 1e-6,
+        "head_dim": 256,
+        "rope_theta": 1_000_000.0,
+        "sliding_window": 4096,
+    },
+    window="size",
+    space_prefix=False,
+    drop_output=True,
+)
+_GRANITE = Architecture(
+    "granite",
+    pairs_side_by_side=True,
+    rotary_width=True,
+    vocabulary=True,
+    floats={
+        "attention_multiplier": "attention.scale",
+        "embedding_multiplier": "embedding_scale",
+        "residual_multiplier": "residual_scale",
+        "logits_scaling": "logit_scale",
+    },
+    drop_head_dim=True,
+)
+# `architectures` of config.json.
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "LlamaForCausalLM": _LLAMA,
+    "LLaMAForCausalLM": _LLAMA,
+    "MistralForCausalLM": _LLAMA,
+    "MixtralForCausalLM": _LLAMA,
+    "Qwen2ForCausalLM": Architecture("qwen2"),
+    "Qwen3ForCausalLM": Architecture("qwen3"),
+    "Qwen3MoeForCausalLM": Architecture(
+        "qwen3moe", experts=True, ints={"moe_intermediate_size": "expert_feed_forward_length"}
+    ),
+    "Gemma2ForCausalLM": _GEMMA_2,
+    "Gemma3ForCausalLM": _GEMMA_3,
+    "Gemma3ForConditionalGeneration": _GEMMA_3,
+    "Phi3ForCausalLM": Architecture("phi3", window="always", long_factors=True, rotary_width=True, drop_head_dim=True),
+    "GraniteForCausalLM": _GRANITE,
+    "Olmo2ForCausalLM": Architecture("olmo2"),
+    "Olmo3ForCausalLM": Architecture("olmo2", window="pattern"),
+}
+
+
+def architecture_of(config: Mapping[str, object]) -> Architecture:
+    """The entry for a config.json.
+
+    Raises:
+        UsageError: it is none that is known; the sentence lists those.
+    """
+    named = config.get("architectures")
+    names = named if isinstance(named, list) else [named]
+    for name in names:
+        if isinstance(name, str) and name in ARCHITECTURES:
+            return ARCHITECTURES[name]
+    known = ", ".join(name.removesuffix("ForCausalLM") for name in ARCHITECTURES if name.endswith("ForCausalLM"))
+    asked = names[0] if names and isinstance(names[0], str) else "none at all"
+    raise UsageError(f"The architecture {asked[:80]!r} is not known.", f"Known are: {known}.")

@@ -1,0 +1,203 @@
+"""A Hugging Face checkpoint as one GGUF file, tensor by tensor."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+
+import umi_local
+from umi_local.errors import StorageError, UsageError
+
+from .architectures import architecture_of
+from .checkpoint import Checkpoint
+from .hyperparameters import Hyperparameters, add_metadata
+from .tokenizer import add_vocabulary, read_vocabulary
+from .vet import vet_gguf
+from .weights import WRITTEN, Kind, Part, Planned, planned
+
+_STORED = {Kind.F32: "F32", Kind.F16: "F16", Kind.BF16: "BF16"}
+_HASHED_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a checkpoint came from, for the file's metadata."""
+
+    name: str
+    revision: str = ""
+
+
+@dataclass
+class Written:
+    """What a conversion gave. `warnings` are sentences for the user."""
+
+    path: Path
+    tensors: int
+    bytes: int
+    warnings: list[str] = field(default_factory=list)
+
+
+def convert_checkpoint(
+    folder: Path, out: Path, quant: str, source: Source, progress: Callable[[int, int], None], pre: str = ""
+) -> Written:
+    """Write the checkpoint in `folder` to `out`; `progress` is told the bytes written and all bytes.
+
+    `quant` is one of `WRITTEN`. Peak memory is a block of float32 and the tokenizer, whatever the model's size.
+
+    Raises:
+        UmiError: the folder, its config, weights or tokenizer cannot be converted, or `out` cannot be written. No file
+            is left behind then.
+    """
+    kind, file_type = WRITTEN[quant]
+    checkpoint = Checkpoint.open(folder)
+    entry = architecture_of(checkpoint.config)
+    tensors = planned(checkpoint, entry, kind)
+    known = Hyperparameters(checkpoint.config, entry)
+    made = known.rotary_tensors()
+    vocabulary = read_vocabulary(folder, known.whole("vocab_size"), pre, entry.space_prefix)
+    with partial(out) as path, ThreadPoolExecutor(1) as hashing:
+        hashes = hashing.submit(sha256_of, checkpoint.files)
+        writer = gguf.GGUFWriter(path, entry.gguf)
+        writer.add_type(gguf.GGUFType.MODEL)
+        writer.add_name(_name(checkpoint, source))
+        add_metadata(writer, checkpoint, entry)
+        writer.add_file_type(file_type)
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        add_vocabulary(writer, vocabulary, folder)
+        sums = hashes.result()
+        add_provenance(writer, source, sums)
+        for name, array in made.items():
+            writer.add_tensor_info(name, array.shape, array.dtype, array.nbytes)
+        for tensor in tensors:
+            writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.bytes, tensor.kind)
+        written = _write(writer, made, tensors, progress)
+        vet_gguf(path)
+    written.path = out
+    return written
+
+
+@contextmanager
+def partial(out: Path) -> Iterator[Path]:
+    """A file beside `out` that takes its place at the end, or is gone if anything went wrong.
+
+    Raises:
+        UsageError: `out` is there already.
+        StorageError: it cannot be written.
+    """
+    if out.exists():
+        raise UsageError(f"{out} is there already.", "Name another file with --out, or remove it first.")
+    path = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        if not out.parent.is_dir():
+            raise UsageError(f"There is no folder {out.parent}.", "Make it first.")
+        yield path
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        path.replace(out)
+    except OSError as error:
+        raise StorageError(
+            f"{out} cannot be written: {error.strerror}.", "Make room, or choose another folder."
+        ) from error
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def add_provenance(writer: gguf.GGUFWriter, source: Source, sums: Mapping[str, str]) -> None:
+    """Where the file comes from: what was converted, from which files, and by which version."""
+    writer.add_string("umi_local.convert.source", source.name)
+    if source.revision:
+        writer.add_string("umi_local.convert.revision", source.revision)
+    writer.add_string("umi_local.convert.version", umi_local.__version__)
+    writer.add_array("umi_local.convert.sha256", [f"{digest}  {name}" for name, digest in sums.items()])
+
+
+def sha256_of(files: list[Path]) -> dict[str, str]:
+    """Digests by file name."""
+    sums = {}
+    for path in files:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(_HASHED_AT_ONCE):
+                digest.update(block)
+        sums[path.name] = digest.hexdigest()
+    return sums
+
+
+def _name(checkpoint: Checkpoint, source: Source) -> str:
+    stated = checkpoint.config.get("_name_or_path")
+    return str(stated or source.name.rpartition(":")[2]).rstrip("/").rpartition("/")[2][:200]
+
+
+def _write(
+    writer: gguf.GGUFWriter,
+    made: Mapping[str, npt.NDArray[np.float32]],
+    tensors: list[Planned],
+    progress: Callable[[int, int], None],
+) -> Written:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    assert writer.fout is not None
+    file: BinaryIO = writer.fout[0]  # type: ignore[assignment]
+    total, done = sum(tensor.bytes for tensor in tensors), 0
+    writer.write_padding(file, file.tell())
+    for array in made.values():
+        file.write(array.tobytes())
+        writer.write_padding(file, array.nbytes)
+    strange: list[str] = []
+    large: list[str] = []
+    for tensor in tensors:
+        for part in tensor.parts:
+            for block in part.blocks():
+                data = _encoded(part, block, tensor.kind)
+                _look(data, tensor, strange, large)
+                file.write(data.data)
+                done += data.nbytes
+                progress(done, total)
+        writer.write_padding(file, tensor.bytes)
+    writer.close()
+    return Written(Path(), len(tensors) + len(made), total, _warnings(strange, large))
+
+
+def _encoded(part: Part, block: npt.NDArray[Any], kind: Kind) -> npt.NDArray[Any]:
+    """A block of rows in the file's type; left alone where it is stored so already."""
+    if part.as_stored and part.tensor.kind == _STORED.get(kind):
+        return block
+    wide = np.ascontiguousarray(part.changed(block))
+    if kind is Kind.F32:
+        return wide
+    if kind is Kind.F16:
+        with np.errstate(over="ignore"):
+            return wide.astype(np.float16)
+    return gguf.quants.quantize(wide, kind)
+
+
+def _look(data: npt.NDArray[Any], tensor: Planned, strange: list[str], large: list[str]) -> None:
+    """Note tensors with numbers that are none, and those that float16 cannot hold."""
+    if data.dtype == np.uint8:
+        return
+    numbers = (data.astype(np.uint32) << 16).view(np.float32) if data.dtype == np.uint16 else data
+    if np.isfinite(numbers).all():
+        return
+    noted = strange if np.isnan(numbers).any() or tensor.kind is not Kind.F16 else large
+    if tensor.name not in noted:
+        noted.append(tensor.name)
+
+
+def _warnings(strange: list[str], large: list[str]) -> list[str]:
+    found = []
+    if strange:
+        found.append(f"{len(strange)} tensors hold NaN or infinite numbers, the first of them {strange[0]}.")
+    if large:
+        found.append(f"{len(large)} tensors hold numbers too large for float16, such as {large[0]}: use bf16 or f32.")
+    return found

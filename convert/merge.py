@@ -1,0 +1,104 @@
+"""An adapter folded into its base: one GGUF that needs no adapter any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+
+from umi_local.errors import UsageError
+
+from .adapter import arranged, target_of
+from .checkpoint_to_gguf import Source, Written, add_provenance, partial, sha256_of
+from .peft_adapter import PeftAdapter
+from .vet import vet_gguf
+from .weights import WRITTEN
+
+Delta = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+_OURS = "umi_local.convert."
+
+
+def merge(
+    folder: Path, base: Path, out: Path, quant: str, source: Source, progress: Callable[[int, int], None]
+) -> Written:
+    """Write `base` with the adapter in `folder` added to its weights. Those that change are written as `quant`.
+
+    All other tensors and all metadata stay as they are, byte for byte.
+
+    Raises:
+        UmiError: the adapter cannot be merged, or `out` cannot be written. No file is left behind then.
+    """
+    vet_gguf(base)
+    adapter = PeftAdapter.open(folder)
+    if adapter.invocation:
+        raise UsageError(
+            f"{folder} is an activated adapter: merged, it would act on the whole prompt.",
+            "Convert it without merging, and let a role use it.",
+        )
+    kind, file_type = WRITTEN[quant]
+    deltas = _deltas(adapter, base)
+    reader = gguf.GGUFReader(base)
+    sums = sha256_of([*adapter.files, base])
+    with partial(out) as path:
+        writer = gguf.GGUFWriter(path, _text(reader, gguf.Keys.General.ARCHITECTURE))
+        for field in reader.fields.values():
+            own = field.name.startswith(("GGUF.", _OURS))
+            if own or field.name in (gguf.Keys.General.ARCHITECTURE, gguf.Keys.General.FILE_TYPE):
+                continue
+            inner = field.types[-1] if field.types[0] is gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(field.name, field.contents(), field.types[0], inner)
+        writer.add_file_type(file_type)
+        add_provenance(writer, source, sums)
+        kinds = {tensor.name: kind if tensor.name in deltas else tensor.tensor_type for tensor in reader.tensors}
+        for tensor in reader.tensors:
+            shape = tuple(int(length) for length in reversed(tensor.shape))
+            block, size = gguf.GGML_QUANT_SIZES[kinds[tensor.name]]
+            count = int(tensor.n_elements) // block * size
+            writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), count, kinds[tensor.name])
+        _write(writer, reader, deltas, kind, progress)
+        vet_gguf(path)
+    return Written(out, len(reader.tensors), out.stat().st_size)
+
+
+def _write(
+    writer: gguf.GGUFWriter,
+    reader: gguf.GGUFReader,
+    deltas: Mapping[str, Delta],
+    kind: gguf.GGMLQuantizationType,
+    progress: Callable[[int, int], None],
+) -> None:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    total, done = sum(int(tensor.n_bytes) for tensor in reader.tensors), 0
+    for tensor in reader.tensors:
+        data = tensor.data
+        if tensor.name in deltas:
+            down, up = deltas[tensor.name]
+            wide = gguf.quants.dequantize(data, tensor.tensor_type).astype(np.float32) + up @ down
+            data = gguf.quants.quantize(wide, kind)
+        writer.write_tensor_data(np.ascontiguousarray(data))
+        done += int(tensor.n_bytes)
+        progress(done, total)
+    writer.close()
+
+
+def _deltas(adapter: PeftAdapter, base: Path) -> dict[str, Delta]:
+    """By the base's tensor: A, and B in the base's arrangement with its scale."""
+    backbone = adapter.check_base(base)
+    found = {}
+    for name, up in adapter.tensors.items():
+        if ".lora_B." not in name:
+            continue
+        target = str(target_of(name, backbone))
+        down = adapter.tensors[name.replace(".lora_B.", ".lora_A.")]
+        found[target] = (down, arranged(up, target, backbone) * np.float32(adapter.alpha / up.shape[1]))
+    return found
+
+
+def _text(reader: gguf.GGUFReader, key: str) -> str:
+    field = reader.get_field(key)
+    return str(field.contents()) if field else ""

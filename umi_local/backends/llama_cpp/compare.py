@@ -1,0 +1,69 @@
+"""What a quantisation cost: two files of one model on the same tokens."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from umi_local.errors import ModelFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Tokens of one kind of text; the first `given` are only read."""
+
+    kind: str
+    tokens: tuple[int, ...]
+    given: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one kind of text: perplexities, the mean Kullback-Leibler divergence of `after` from `before` in nats per
+    token, and the share of tokens for which both have the same first choice."""
+
+    kind: str
+    tokens: int
+    perplexity_before: float
+    perplexity_after: float
+    divergence: float
+    same_choice: float
+
+
+def compare(before: Path, after: Path, passages: Sequence[Passage], progress: Callable[[int, int], None]) -> list[Cost]:
+    """Read every passage with both files, one after the other.
+
+    Raises:
+        ModelFailed: llama.cpp could not.
+    """
+    with tempfile.TemporaryDirectory(prefix="umi-compare-") as folder:
+        told = Path(folder) / "passages.json"
+        told.write_text(json.dumps([[passage.kind, passage.tokens, passage.given] for passage in passages]))
+        argv = [
+            sys.executable,
+            "-P",
+            "-m",
+            "umi_local.backends.llama_cpp.compare_child",
+            str(before),
+            str(after),
+            str(told),
+        ]
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            assert child.stderr is not None
+            costs: list[Cost] = []
+            for line in child.stdout:
+                found = json.loads(line)
+                if isinstance(found, int):
+                    progress(found, len(passages))
+                else:
+                    costs.append(Cost(**found))
+            said = child.stderr.read().decode(errors="replace").strip()
+        if child.returncode:
+            raise ModelFailed(f"{before.name} and {after.name} cannot be compared: {(said.splitlines() or ['?'])[-1]}.")
+        return costs

@@ -1,0 +1,76 @@
+"""llama.cpp's own quantiser, in a process of its own: it may abort on a file that it does not like."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import gguf
+
+from umi_local.errors import ModelFailed, OutOfMemory, UsageError
+
+# Kept apart in llama.cpp for loading old files, or no types of whole files.
+_NOT_OFFERED = {"GUESSED", "MOSTLY_Q4_1_SOME_F16"}
+_NEED_IMATRIX = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S"}
+_PROGRESS = re.compile(rb"\[ *(\d+)/ *(\d+)\]")
+
+
+def quantisations() -> dict[str, int]:
+    """What llama.cpp can quantise a whole file to: its name, and the number that llama.cpp has for it."""
+    known = {entry.name: int(entry) for entry in gguf.LlamaFileType if entry.name not in _NOT_OFFERED}
+    return {name.removeprefix("ALL_").removeprefix("MOSTLY_"): number for name, number in known.items()}
+
+
+def checked(name: str, imatrix: bool) -> str:
+    """A quantisation by its name in any case.
+
+    Raises:
+        UsageError: there is none of that name, or it cannot be made without an importance matrix.
+    """
+    upper = name.upper()
+    if upper not in quantisations():
+        raise UsageError(f"There is no quantisation {name!r}.", f"Known are: {', '.join(quantisations())}.")
+    if upper in _NEED_IMATRIX and not imatrix:
+        raise UsageError(f"{upper} is useless without an importance matrix.", "Give one with --imatrix FILE.")
+    return upper
+
+
+def quantise(
+    source: Path, out: Path, name: str, progress: Callable[[int, int], None], imatrix: Path | None = None
+) -> None:
+    """Write `source` (float32, float16 or bfloat16) to `out`; `progress` is told the tensors done and all.
+
+    Raises:
+        ModelFailed: llama.cpp could not.
+        OutOfMemory: it was killed for the memory it took.
+    """
+    number = quantisations()[checked(name, imatrix is not None)]
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "umi_local.backends.llama_cpp.quantise_child",
+        str(source),
+        str(out),
+        str(number),
+    ]
+    argv += [str(imatrix)] if imatrix else []
+    said: list[bytes] = []
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None
+        try:
+            for line in child.stderr:
+                said = [*said[-19:], line]
+                if found := _PROGRESS.search(line):
+                    progress(int(found[1]), int(found[2]))
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode == -9:
+        raise OutOfMemory("llama.cpp's quantiser was killed, most likely for the memory it took.")
+    if child.returncode:
+        reason = next((line.decode(errors="replace").strip() for line in reversed(said) if b"failed" in line), "")
+        raise ModelFailed(f"llama.cpp could not quantise {source.name}: {reason or f'code {child.returncode}'}.")

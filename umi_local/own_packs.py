@@ -1,0 +1,121 @@
+"""Packs that the user makes of converted models: manifests in the data folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from umi_local.errors import ConfigError, UsageError
+from umi_local.manifest import RolePack
+from umi_local.packs import load_pack
+from umi_local.paths import cannot_write, data_dir, private_dir
+
+_ROLES = ("planner", "caller", "summarizer")
+_CONTEXT = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class OwnModel:
+    """A GGUF of this machine, with an adapter of this machine where `adapter` names one."""
+
+    path: Path
+    context: int
+    adapter: Path | None = None
+    licence: str = "unknown"
+
+
+def add_to_pack(name: str, model: OwnModel, roles: Iterable[str], style: str = "chat") -> Path:
+    """Let `roles` of the pack `name` be played by `model`, making the pack where it is not there; gives its manifest.
+
+    In a new pack every role is played by it until it gets another model.
+
+    Raises:
+        UsageError: the name is that of a pack that ships.
+        ConfigError: the manifest that is there is wrong.
+        StorageError: it cannot be written.
+    """
+    import tomli_w
+
+    path = private_dir(data_dir() / "packs") / f"{name}.toml"
+    manifest = _known(name, path) or _new(name, style, min(model.context or _CONTEXT, _CONTEXT))
+    files = manifest["files"]
+    entry = {"model": _file(files, model.path, "model", model.licence)}
+    if model.adapter:
+        entry["adapter"] = _file(files, model.adapter, "adapter", model.licence)
+    playing = set(roles) or {*_ROLES, "single"}
+    played = manifest["roles"]
+    for role in (*_ROLES, "single"):
+        if role in playing or (role != "single" and role not in played):
+            played[role] = entry
+    used = {file for given in played.values() for file in given.values()}
+    manifest["files"] = {file: about for file, about in files.items() if file in used}
+    RolePack.model_validate(manifest)
+    try:
+        path.write_text(tomli_w.dumps(manifest), encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    load_pack(name)
+    return path
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError where a pack of the user's own cannot have that name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}", name):
+        raise UsageError(f"A pack cannot be called {name[:80]!r}.", "Use letters, digits, dots and dashes.")
+    _known(name, data_dir() / "packs" / f"{name}.toml")
+
+
+def _known(name: str, path: Path) -> dict[str, Any] | None:
+    if path.is_file():
+        load_pack(name)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        load_pack(name)
+    except ConfigError:
+        return None
+    raise UsageError(f"{name} is a pack that comes with umi-local.", "Choose another name with --pack.")
+
+
+def _new(name: str, style: str, context: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "description": "Made by umi-local convert",
+        "licence": "unknown",
+        "style": style,
+        "context": context,
+        "roles": {},
+        "files": {},
+    }
+
+
+def _file(files: dict[str, Any], path: Path, kind: str, licence: str) -> str:
+    """The id of a file in the manifest; it is added where it is not there."""
+    about = described(path, kind, licence)
+    for name, known in files.items():
+        if known["sources"] == about["sources"]:
+            files[name] = about
+            return str(name)
+    stem = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in path.stem).strip("-.") or kind
+    name = next(name for name in (stem, *(f"{stem}-{n}" for n in range(2, 999))) if name not in files)
+    files[name] = about
+    return name
+
+
+def described(path: Path, kind: str, licence: str) -> Mapping[str, Any]:
+    """A file of this machine as a manifest has it, with its size and sha256."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    filename = "".join(letter if letter.isalnum() or letter in "._+-" else "-" for letter in path.name).lstrip("-._+")
+    return {
+        "filename": filename[-128:],
+        "bytes": path.stat().st_size,
+        "sha256": digest,
+        "licence": licence,
+        "kind": kind,
+        "sources": [{"type": "local", "path": str(path.resolve())}],
+    }
