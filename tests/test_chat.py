@@ -17,14 +17,18 @@ from umi_local.assemble import chosen_tools
 from umi_local.backends.scripted import Line, ScriptedBackend
 from umi_local.cli.main import run as umi_local
 from umi_local.conversation import Conversation
-from umi_local.errors import ModelFailed
+from umi_local.errors import ConfigError, ModelFailed
 from umi_local.messages import Completion, Role
 from umi_local.sessions import open_store
+from umi_local.settings import Chat as ChatSettings
 from umi_local.settings import Settings
 from umi_local.setups import setup
 from umi_local.trajectory import StopReason
 from umi_local.tui import ChatApp
+from umi_local.tui.appearance import THEMES
+from umi_local.tui.calls import arguments_shown, observation_shown
 from umi_local.tui.cards import AnswerCard, CallCard, Card, NoteCard, QuestionCard, State, TurnCard
+from umi_local.tui.packs import PacksScreen
 from umi_local.tui.screens import ApprovalScreen, HelpScreen, SessionsScreen
 
 PLANNER, CALLER, SUMMARIZER = Role.PLANNER, Role.CALLER, Role.SUMMARIZER
@@ -352,3 +356,109 @@ def test_line_by_line_it_answers_each_line(
     assert told.out == "Hello!\nHello!\n"
     assert "planner" in told.err
     assert len(open_store().list()) == 2
+
+
+def test_find_goes_from_card_to_card(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.ask("What is 2 + 3?")
+        transcript = chat.app.transcript
+        assert transcript.find("calculator")
+        first = transcript._found
+        assert transcript.find("CALCULATOR")
+        assert transcript._found is not first
+        assert not transcript.find("elephant")
+        assert not transcript.find("")
+
+    play(conversation(tmp_path, SUM), scene)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light", "high-contrast", "16-colours"])
+def test_every_theme_can_be_worn(theme: str, tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.type(f"/theme {theme}")
+        await chat.until(lambda: THEMES[theme] == chat.app.theme)
+        await chat.ask("Hi!")
+
+    play(conversation(tmp_path, HELLO), scene)
+
+
+def test_a_theme_that_is_not_there_is_said(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        before = chat.app.theme
+        await chat.type("/theme pink")
+        await chat.pilot.pause()
+        assert chat.app.theme == before
+
+    play(conversation(tmp_path, HELLO), scene)
+
+
+def test_keys_are_those_of_the_settings(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, SUM)
+    chosen = talk.wanted.settings.model_copy(update={"chat": ChatSettings(theme="light", keys={"fold": "f5"})})
+    talk.wanted = setup(chosen)
+
+    async def scene(chat: Chat) -> None:
+        assert chat.app.theme == "textual-light"
+        await chat.ask("What is 2 + 3?")
+        (fold,) = chat.app.query(Collapsible)
+        await chat.pilot.press("f5")
+        assert not fold.collapsed
+        await chat.pilot.press("f1")
+        help_text = "".join(str(part.content) for part in chat.app.screen.query(Static))
+        assert "f5" in help_text
+
+    play(talk, scene)
+
+
+def test_a_key_for_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, SUM)
+    talk.wanted = setup(Settings(chat=ChatSettings(keys={"fly": "f5"})))
+    with pytest.raises(ConfigError, match=r"no action 'fly'.*fold"):
+        ChatApp(talk)
+
+
+def test_a_session_is_removed_at_the_second_press(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.ask("Hi!")
+        await chat.type("/new")
+        await chat.type("/sessions")
+        await chat.until(lambda: isinstance(chat.app.screen, SessionsScreen))
+        await chat.pilot.press("down", "delete")
+        assert len(chat.app.conversation.store.list()) == 1
+        await chat.pilot.press("delete")
+        await chat.until(lambda: not chat.app.conversation.store.list())
+
+    play(conversation(tmp_path, HELLO), scene)
+
+
+def test_another_pack_answers_once_its_files_are_here(tmp_path: Path) -> None:
+    from tiny_model import write_tiny_model
+
+    from umi_local.own_packs import OwnModel, add_to_pack
+
+    add_to_pack("mine", OwnModel(write_tiny_model(tmp_path / "mine.gguf"), 512), ())
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("/pack")
+        await chat.until(lambda: isinstance(chat.app.screen, PacksScreen))
+        options = chat.app.screen.query_one(OptionList)
+        options.highlighted = [option.id for option in options.options].index("mine")
+        await chat.pilot.press("enter")
+        await chat.until(lambda: chat.app.conversation.wanted.pack_name == "mine")
+        assert "mine" in str(chat.app._status.content)
+
+    play(conversation(tmp_path, HELLO), scene)
+
+
+def test_a_table_and_a_long_text_are_shown_as_what_they_are() -> None:
+    from rich.console import Console
+
+    console = Console(width=60, file=io.StringIO(), color_system=None)
+    console.print(observation_shown("query_table", "name | price\nsoap | 1.2\nbread | 3"))
+    console.print(arguments_shown({"path": "a.txt", "content": "one\ntwo"}))
+    console.print(observation_shown("read_file", "a | b"))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "soap  │ 1.2" in shown
+    assert "one\ntwo" in shown.replace(" \n", "\n").replace("  ", "")
+    assert '"path": "a.txt"' in shown
+    assert "a | b" in shown

@@ -16,7 +16,7 @@ from umi_local.permissions import approval_for, remember
 from umi_local.prompts import messages_of
 from umi_local.protocols import Backend, Emit
 from umi_local.sessions import SessionStore
-from umi_local.setups import Setup
+from umi_local.setups import Setup, setup
 from umi_local.stats import Stats
 from umi_local.toolbox import ApprovalRequest, Rule, Ruling, Tool, taint_of
 from umi_local.trajectory import Trajectory
@@ -107,6 +107,17 @@ class Conversation:
     def history(self) -> tuple[Message, ...]:
         """What the agent is told of earlier runs: those that have an answer."""
         return history_of(self.runs())
+
+    def play_with(self, pack: str) -> None:
+        """Let another pack answer from now on; its files are here.
+
+        Raises:
+            ConfigError: there is no such pack.
+        """
+        wanted = setup(self.wanted.settings, pack)
+        if self._backend is not None:
+            self._backend.close()
+        self.wanted, self._backend, self._told = wanted, None, False
 
     def new(self) -> None:
         """Go on in a new session; it is stored with its first question."""

@@ -29,6 +29,15 @@ class Permissions(BaseModel):
     deny: tuple[str, ...] = ()
 
 
+class Chat(BaseModel):
+    """The terminal chat: `theme` is dark, light, high-contrast or 16-colours; `keys` gives actions other keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    theme: str = "dark"
+    keys: dict[str, str] = Field(default_factory=dict)
+
+
 class Settings(BaseModel):
     """All settings with their defaults.
 
@@ -53,6 +62,7 @@ class Settings(BaseModel):
     memory_megabytes: Annotated[int, Field(ge=0)] = 0
     snapshot_megabytes: Annotated[int, Field(ge=0)] = 512
     permissions: Permissions = Permissions()
+    chat: Chat = Chat()
 
 
 def load_settings(path: Path) -> Settings:

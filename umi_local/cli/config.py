@@ -89,7 +89,8 @@ def init() -> None:
     for name, value in Settings().model_dump(mode="json").items():
         if not isinstance(value, dict):
             lines.append(f"# {name} = {_toml(value)}")
-    lines += ["", "# [permissions]", '# allow = ["write_file(path=notes/*)"]', '# deny = ["run_python"]', ""]
+    lines += ["", "# [permissions]", '# allow = ["write_file(path=notes/*)"]', '# deny = ["run_python"]']
+    lines += ["", "# [chat]", '# theme = "dark"', "# [chat.keys]", '# fold = "f5"', ""]
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write("\n".join(lines))
@@ -118,5 +119,8 @@ def _toml(value: object) -> str:
 
 def _said(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{len(rules)} {name}" for name, rules in value.items())
+        counted = {name: len(held) if isinstance(held, list | dict) else held for name, held in value.items()}
+        return ", ".join(
+            f"{held} {name}" if isinstance(held, int) else f"{name} {held}" for name, held in counted.items()
+        )
     return str(value) if value != "" else '""'

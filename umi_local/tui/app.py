@@ -11,7 +11,6 @@ from textual import on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.suggester import SuggestFromList
 from textual.widgets import Footer, Input, Static
 
 from umi_local.conversation import Conversation, Verdict
@@ -20,10 +19,14 @@ from umi_local.events import Event
 from umi_local.plain import printable
 from umi_local.toolbox import ApprovalRequest
 from umi_local.trajectory import StopReason
+from umi_local.tui.appearance import dress, keys_of, theme_named
 from umi_local.tui.cards import AnswerCard, NoteCard, QuestionCard, State
 from umi_local.tui.commands import COMMANDS, export
 from umi_local.tui.messages import AgentEvent, ApprovalWanted, RunDone
+from umi_local.tui.packs import PacksScreen
+from umi_local.tui.question import QuestionInput
 from umi_local.tui.screens import ApprovalScreen, HelpScreen, SessionsScreen
+from umi_local.tui.status import status_line
 from umi_local.tui.transcript import Transcript, title_of_stop
 
 _WIDE = 130  # columns from which the side panel is shown
@@ -36,14 +39,14 @@ class ChatApp(App[None]):
     CSS_PATH = "chat.tcss"
     TITLE = "umi-local"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop", priority=False),
-        Binding("ctrl+n", "new", "New"),
-        Binding("ctrl+r", "sessions", "Sessions"),
-        Binding("ctrl+o", "fold", "Fold calls"),
-        Binding("ctrl+y", "copy", "Copy answer"),
-        Binding("f1", "help", "Help"),
-        Binding("ctrl+c", "interrupt", "Stop, twice to leave", show=False, priority=True),
-        Binding("ctrl+q", "quit", "Quit"),
+        Binding("escape", "stop", "Stop", priority=False, id="stop"),
+        Binding("ctrl+n", "new", "New", id="new"),
+        Binding("ctrl+r", "sessions", "Sessions", id="sessions"),
+        Binding("ctrl+o", "fold", "Fold calls", id="fold"),
+        Binding("ctrl+y", "copy", "Copy answer", id="copy"),
+        Binding("f1", "help", "Help", id="help"),
+        Binding("ctrl+c", "interrupt", "Stop, twice to leave", show=False, priority=True, id="interrupt"),
+        Binding("ctrl+q", "quit", "Quit", id="quit"),
     ]
 
     def __init__(self, conversation: Conversation) -> None:
@@ -57,16 +60,16 @@ class ChatApp(App[None]):
         self.busy = False
         self._asking: queue.Queue[Verdict] | None = None
         self._leaving = False
-        self._asked: list[str] = []
-        self._recalled = 0
+        self._question = QuestionInput(id="question")
+        chosen = conversation.wanted.settings.chat
+        dress(self, chosen.theme, chosen.keys)
 
     def compose(self) -> ComposeResult:
         yield self._status
         with Horizontal(id="main"):
             yield self.transcript
             yield self._side
-        commands = SuggestFromList([name.split()[0] for name in COMMANDS])
-        yield Input(placeholder="your question, or /help", id="question", suggester=commands)
+        yield self._question
         yield Footer(show_command_palette=True)
 
     async def on_mount(self) -> None:
@@ -97,8 +100,7 @@ class ChatApp(App[None]):
             await self.ask(text)
 
     async def ask(self, question: str) -> None:
-        self._asked.append(question)
-        self._recalled = len(self._asked)
+        self._question.remember(question)
         self.busy = self.transcript.working = True
         await self.transcript.add(QuestionCard(question))
         self._run(question)
@@ -167,8 +169,8 @@ class ChatApp(App[None]):
             case "/sessions":
                 self.action_sessions()
             case "/again":
-                if self._asked:
-                    await self.ask(self._asked[-1])
+                if self._question.asked:
+                    await self.ask(self._question.asked[-1])
             case "/tools":
                 names = ", ".join(tool.name for tool in self.conversation.tools)
                 await self.transcript.add(NoteCard(names, title="Tools"))
@@ -176,6 +178,13 @@ class ChatApp(App[None]):
                 self._export(argument.strip())
             case "/copy":
                 self.action_copy()
+            case "/find":
+                if not self.transcript.find(argument.strip()):
+                    self.notify("Nothing in this session says that.", severity="warning")
+            case "/pack":
+                self._choose_pack()
+            case "/theme":
+                self._wear(argument.strip())
             case "/help":
                 self.action_help()
             case "/quit" | "/bye" | "/exit":
@@ -232,19 +241,25 @@ class ChatApp(App[None]):
             self.notify("The last answer is copied.")
 
     def action_help(self) -> None:
-        keys = [f"{b.key:<10} {b.description}" for b in self.BINDINGS if isinstance(b, Binding)]
+        keys = keys_of(self, self.conversation.wanted.settings.chat.keys)
         lines = ["Keys", *keys, "up, down   earlier questions", "", "Commands"]
         self.push_screen(HelpScreen([*lines, *(f"{name:<14} {what}" for name, what in COMMANDS.items())]))
 
-    def on_key(self, event: Any) -> None:
-        """Up and down bring earlier questions back."""
-        box = self.query_one("#question", Input)
-        if event.key in ("up", "down") and box.has_focus and self._asked:
-            step = -1 if event.key == "up" else 1
-            self._recalled = min(max(self._recalled + step, 0), len(self._asked))
-            earlier = self._asked[self._recalled] if self._recalled < len(self._asked) else ""
-            box.value = " ".join(printable(earlier).split())
-            box.cursor_position = len(box.value)
+    def _choose_pack(self) -> None:
+        def chosen(name: str | None) -> None:
+            if name and name != self.conversation.wanted.pack_name:
+                self.conversation.play_with(name)
+                self._show_status({})
+                self.notify(printable(f"From now on {name} answers."), markup=False)
+
+        if not self.busy:
+            self.push_screen(PacksScreen(self.conversation.wanted.pack_name), chosen)
+
+    def _wear(self, theme: str) -> None:
+        try:
+            self.theme = theme_named(theme)
+        except UmiError as error:
+            self._tell(error)
 
     def _export(self, file: str) -> None:
         try:
@@ -267,8 +282,8 @@ class ChatApp(App[None]):
         """The transcript of the conversation as it is stored."""
         await self.transcript.clear()
         runs = self.conversation.runs()
-        self._asked = [run.query for run in runs]
-        self._recalled = len(self._asked)
+        self._question.forget()
+        self._question.remember(*(run.query for run in runs))
         if not runs:
             where = "" if self.conversation.wanted.served_roles else "Nothing leaves this machine. "
             welcome = f"{_WELCOME}{where}/help shows keys and commands."
@@ -278,17 +293,4 @@ class ChatApp(App[None]):
         self._show_status({})
 
     def _show_status(self, stats: dict[str, Any]) -> None:
-        wanted = self.conversation.wanted
-        parts = [
-            wanted.pack_name,
-            self.conversation.session or "new session",
-            str(self.conversation.workspace.absolute()),
-        ]
-        if stats.get("trunk_tokens"):
-            context = wanted.settings.context or (wanted.pack.context if wanted.pack else 0)
-            used = f"context {stats['trunk_tokens']:,}" + (f" of {context:,}" if context else "")
-            seconds = sum(role["seconds"] for role in stats["roles"].values()) or 1
-            read = stats["evaluated_tokens"] + stats["reused_tokens"]
-            parts += [used, f"{(stats['sampled_tokens'] + stats['forced_tokens']) / seconds:.0f} tokens/s"]
-            parts += [f"{stats['reused_tokens'] / read:.0%} from the cache"] if read else []
-        self._status.update(Text("  ·  ".join(map(printable, parts))))
+        self._status.update(status_line(self.conversation, stats))

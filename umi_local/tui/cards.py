@@ -13,6 +13,7 @@ from textual.widgets.markdown import MarkdownStream
 
 from umi_local.messages import Observation, Role, ToolCall, Usage
 from umi_local.plain import printable
+from umi_local.tui.calls import arguments_shown, observation_shown
 
 _LONGEST_LINE = 160
 
@@ -59,6 +60,11 @@ class Card(Vertical):
         self.state, self.aside = state, aside or self.aside
         self._show()
 
+    @property
+    def said(self) -> str:
+        """What a search looks through."""
+        return self.title
+
     def _show(self) -> None:
         headline = Text(f"{GLYPHS[self.state]} ", no_wrap=True, overflow="ellipsis")
         headline.append(self.title, "bold").append(f"  {self.state}")
@@ -77,6 +83,10 @@ class QuestionCard(Card):
 
     def compose(self) -> ComposeResult:
         yield Static(Text(printable(self.question)), classes="body", markup=False)
+
+    @property
+    def said(self) -> str:
+        return self.question
 
 
 class TurnCard(Card):
@@ -98,6 +108,10 @@ class TurnCard(Card):
     def end(self, usage: Usage) -> None:
         self.turn_to(State.DONE, cost(usage))
 
+    @property
+    def said(self) -> str:
+        return self.text
+
 
 class CallCard(Card):
     """A tool call in one line, which folds out to all of the call and of what came back."""
@@ -107,6 +121,7 @@ class CallCard(Card):
         self.call, self.aside = call, aside
         self._result = Static(classes="body result", markup=False)
         self._whole = Static(markup=False)
+        self._observed = ""
 
     def compose(self) -> ComposeResult:
         yield from super().compose()
@@ -115,16 +130,20 @@ class CallCard(Card):
         )
         yield self._result
         with Collapsible(title="all of it", collapsed=True):
-            arguments = json.dumps(dict(self.call.arguments), ensure_ascii=False, indent=2)
-            yield Static(Text(printable(arguments)), markup=False)
+            yield Static(arguments_shown(self.call.arguments), markup=False)
             yield self._whole
+
+    @property
+    def said(self) -> str:
+        return f"{self.call.name} {json.dumps(dict(self.call.arguments), ensure_ascii=False)} {self._observed}"
 
     def end(self, observation: Observation) -> None:
         state = State.DENIED if observation.denied else State.FAILED if observation.is_error else State.DONE
         self.turn_to(state)
         content = printable(observation.content)
+        self._observed = content
         self._result.update(Text(f"→ {one_line(content)}"))
-        self._whole.update(Text(content))
+        self._whole.update(observation_shown(self.call.name, content))
 
 
 class AnswerCard(Card):
@@ -156,6 +175,10 @@ class AnswerCard(Card):
         await self._markdown.update(self.text)
         self.turn_to(state, aside)
 
+    @property
+    def said(self) -> str:
+        return self.text
+
 
 class NoteCard(Card):
     """A sentence from the program itself: a warning, or why there is no answer."""
@@ -167,6 +190,10 @@ class NoteCard(Card):
     def compose(self) -> ComposeResult:
         yield from super().compose()
         yield Static(Text(printable(self.text)), classes="body", markup=False)
+
+    @property
+    def said(self) -> str:
+        return self.text
 
 
 def one_line(text: str) -> str:

@@ -16,6 +16,9 @@ COMMANDS = {
     "/tools": "list the tools",
     "/export FILE": "write this session as Markdown",
     "/copy": "copy the last answer",
+    "/find TEXT": "go to the next card that says it",
+    "/pack": "let another pack answer",
+    "/theme NAME": "dark, light, high-contrast or 16-colours",
     "/help": "keys and commands",
     "/quit": "leave",
 }

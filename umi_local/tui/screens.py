@@ -80,17 +80,19 @@ class SessionsScreen(ModalScreen[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss('')", "Back"),
         Binding("down", "into_list", "To the list", show=False),
+        Binding("delete,ctrl+d", "remove", "Remove", show=False),
     ]
 
     def __init__(self, store: SessionStore) -> None:
         super().__init__()
         self._store = store
+        self._doomed = ""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Input(placeholder="search in questions and answers", id="search")
             yield OptionList(id="sessions")
-            yield Static("Enter resumes, Esc goes back", classes="hint")
+            yield Static("Enter resumes, Delete twice in the list removes, Esc goes back", classes="hint")
 
     def on_mount(self) -> None:
         self._fill("")
@@ -104,8 +106,26 @@ class SessionsScreen(ModalScreen[str]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(str(event.option_id))
 
+    def action_remove(self) -> None:
+        """Remove the session under the cursor, at the second press."""
+        options = self.query_one(OptionList)
+        if not options.has_focus or options.highlighted is None:
+            return
+        chosen = options.get_option_at_index(options.highlighted).id
+        if not chosen:
+            return
+        if chosen != self._doomed:
+            self._doomed = chosen
+            self.notify("Delete again removes this session for good.", severity="warning")
+            return
+        self._store.remove(chosen)
+        self._fill(self.query_one("#search", Input).value)
+        options.focus()
+
     def action_into_list(self) -> None:
-        self.query_one(OptionList).focus()
+        options = self.query_one(OptionList)
+        options.highlighted = options.highlighted or 0
+        options.focus()
 
     def _fill(self, search: str) -> None:
         options = self.query_one(OptionList)

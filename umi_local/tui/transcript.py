@@ -43,6 +43,7 @@ class Transcript(VerticalScroll):
         self._answer: AnswerCard | None = None
         self._call: CallCard | None = None
         self._caller: Usage | None = None
+        self._found: Card | None = None
 
     def on_mount(self) -> None:
         self.anchor()
@@ -134,6 +135,16 @@ class Transcript(VerticalScroll):
         unfold = any(fold.collapsed for fold in folds)
         for fold in folds:
             fold.collapsed = not unfold
+
+    def find(self, text: str) -> bool:
+        """Go to the next card after the one found last that says `text`, from the top again after the last one."""
+        cards = [card for card in self.query(Card) if text and text.lower() in card.said.lower()]
+        if not cards:
+            return False
+        places = [self._found is not None and card is self._found for card in cards]
+        self._found = cards[(places.index(True) + 1) % len(cards) if True in places else 0]
+        self.scroll_to_widget(self._found, top=True, animate=False)
+        return True
 
     def outline(self) -> str:
         """The run's cards as lines, for the side panel."""

@@ -1,0 +1,67 @@
+"""How the chat looks, and which keys it answers to: what the settings say of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.app import App
+from textual.binding import Binding
+from textual.theme import Theme
+
+from umi_local.errors import ConfigError
+
+# The names a person chooses from, and Textual's for them.
+THEMES: Mapping[str, str] = {
+    "dark": "textual-dark",
+    "light": "textual-light",
+    "high-contrast": "high-contrast",
+    "16-colours": "ansi-dark",
+}
+_HIGH_CONTRAST = Theme(
+    name="high-contrast",
+    primary="#00ffff",
+    secondary="#ffff00",
+    accent="#ffff00",
+    success="#00ff00",
+    warning="#ffff00",
+    error="#ff6060",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#303030",
+    boost="#202020",
+    dark=True,
+    variables={"text-muted": "#ffffff", "footer-key-foreground": "#ffff00", "border": "#ffffff"},
+)
+
+
+def dress(app: App[None], theme: str, keys: Mapping[str, str]) -> None:
+    """Give the app its theme and keys.
+
+    Raises:
+        ConfigError: there is no such theme, or no action of that name.
+    """
+    app.register_theme(_HIGH_CONTRAST)
+    known = sorted({binding.id for binding in app.BINDINGS if isinstance(binding, Binding) and binding.id})
+    for action in keys:
+        if action not in known:
+            raise ConfigError(f"The chat has no action {action!r} to give a key to.", f"It has: {', '.join(known)}.")
+    app.set_keymap(dict(keys))
+    app.theme = theme_named(theme)
+
+
+def theme_named(name: str) -> str:
+    """Textual's name of a theme.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in THEMES:
+        raise ConfigError(f"There is no theme {name[:40]!r}.", f"There are: {', '.join(THEMES)}.")
+    return THEMES[name]
+
+
+def keys_of(app: App[None], keys: Mapping[str, str]) -> list[str]:
+    """The app's keys as lines for a person, with those that were changed."""
+    bound = [binding for binding in app.BINDINGS if isinstance(binding, Binding)]
+    return [f"{keys.get(binding.id or '', binding.key):<10} {binding.description}" for binding in bound]

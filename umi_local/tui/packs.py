@@ -1,0 +1,98 @@
+"""Choosing another pack in the chat, with its download."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, ProgressBar, Static
+from textual.widgets.option_list import Option
+
+from umi_local.errors import UmiError
+from umi_local.manifest import RolePack
+from umi_local.packs import load_pack, pack_names
+from umi_local.plain import printable
+from umi_local.pull import Progress, bytes_to_fetch, pull
+
+
+class PacksScreen(ModalScreen[str]):
+    """The packs with what they take. Gives the chosen one's name once its files are here, empty for none."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss('')", "Back")]
+
+    def __init__(self, current: str) -> None:
+        super().__init__()
+        self._current = current
+        self._fetching = False
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(Text("Packs", "bold"), markup=False)
+            yield OptionList(id="packs")
+            yield ProgressBar(id="progress", show_eta=True)
+            yield Static("Enter takes one (and fetches it first where it is not here), Esc goes back", classes="hint")
+
+    def on_mount(self) -> None:
+        self.query_one(ProgressBar).display = False
+        options = self.query_one(OptionList)
+        options.add_options([Option(_line(pack, pack.name == self._current), id=pack.name) for pack in _packs()])
+        options.focus()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        if not self._fetching:
+            self._fetching = True
+            self._fetch(str(event.option_id))
+
+    @work(thread=True)
+    def _fetch(self, name: str) -> None:
+        """Leaving the screen lets a download go on to its end in its thread; what it fetched is kept."""
+
+        def show(progress: Progress) -> None:
+            if self.is_attached:
+                self.app.call_from_thread(self._show, progress.done, progress.total)
+
+        try:
+            for file in load_pack(name).files.values():
+                if bytes_to_fetch(file):
+                    pull(file, show)
+        except UmiError as error:
+            self.app.call_from_thread(self._failed, str(error))
+        else:
+            self.app.call_from_thread(self._here, name)
+
+    def _show(self, done: int, total: int) -> None:
+        bar = self.query_one(ProgressBar)
+        bar.display = True
+        bar.update(total=total, progress=done)
+
+    def _here(self, name: str) -> None:
+        if self.is_attached:
+            self.dismiss(name)
+
+    def _failed(self, reason: str) -> None:
+        self._fetching = False
+        self.notify(printable(reason), severity="error", markup=False, timeout=20)
+
+
+def _packs() -> list[RolePack]:
+    found = []
+    for name in pack_names():
+        try:
+            found.append(load_pack(name))
+        except UmiError:
+            continue  # a broken manifest of the user's own is told where it is asked for
+    return found
+
+
+def _line(pack: RolePack, current: bool) -> Text:
+    missing = sum(map(bytes_to_fetch, pack.files.values()))
+    size = sum(file.bytes for file in pack.files.values() if file.kind == "model") / 1e6
+    state = f"to fetch: {missing / 1e6:,.0f} MB" if missing else "here"
+    mark = "●" if current else " "
+    text = f"{mark} {printable(pack.name):<22} about {1.3 * size + 150:>6,.0f} MB of memory  {state:<20} "
+    return Text(f"{text}{printable(pack.description)}", no_wrap=True, overflow="ellipsis")

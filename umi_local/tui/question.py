@@ -1,0 +1,37 @@
+"""The line in which questions and commands are typed."""
+
+from __future__ import annotations
+
+from textual.events import Key
+from textual.suggester import SuggestFromList
+from textual.widgets import Input
+
+from umi_local.plain import printable
+from umi_local.tui.commands import COMMANDS
+
+
+class QuestionInput(Input):
+    """Up and down bring earlier questions back; commands are completed."""
+
+    def __init__(self, id: str) -> None:
+        names = SuggestFromList([name.split()[0] for name in COMMANDS])
+        super().__init__(placeholder="your question, or /help", id=id, suggester=names)
+        self.asked: list[str] = []
+        self._recalled = 0
+
+    def remember(self, *questions: str) -> None:
+        """Add what was asked; the newest comes back first."""
+        self.asked += questions
+        self._recalled = len(self.asked)
+
+    def forget(self) -> None:
+        self.asked.clear()
+        self._recalled = 0
+
+    def on_key(self, event: Key) -> None:
+        if event.key in ("up", "down") and self.asked:
+            step = -1 if event.key == "up" else 1
+            self._recalled = min(max(self._recalled + step, 0), len(self.asked))
+            earlier = self.asked[self._recalled] if self._recalled < len(self.asked) else ""
+            self.value = " ".join(printable(earlier).split())
+            self.cursor_position = len(self.value)
