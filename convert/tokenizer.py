@@ -107,11 +107,17 @@ def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary, folder: Path
         writer.add_add_space_prefix(vocabulary.space_prefix)
     if vocabulary.single_spaces is not None:
         writer.add_remove_extra_whitespaces(vocabulary.single_spaces)
-    special = gguf.SpecialVocab(folder, load_merges=vocabulary.model == "gpt2", n_vocab=len(vocabulary.tokens))
-    special.add_special_token.update(vocabulary.add)
-    if vocabulary.unknown is not None:
-        special.special_token_ids.setdefault("unk", vocabulary.unknown)
-    special.add_to_gguf(writer, quiet=True)
+    try:
+        special = gguf.SpecialVocab(folder, load_merges=vocabulary.model == "gpt2", n_vocab=len(vocabulary.tokens))
+        special.add_special_token.update(vocabulary.add)
+        if vocabulary.unknown is not None:
+            special.special_token_ids.setdefault("unk", vocabulary.unknown)
+        special.add_to_gguf(writer, quiet=True)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        # gguf reads these files without looking whether they have the form that they should have.
+        raise ModelCorrupt(
+            f"The tokenizer's files cannot be right: {shown(str(error))}.", "Fetch them again."
+        ) from None
 
 
 def _of_json(tokenizer: Mapping[str, Any], pre: str) -> Vocabulary:

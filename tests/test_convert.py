@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,34 @@ def test_bad_input_gives_a_sentence_and_no_file(case: str, spoilt: Path, tmp_pat
     with pytest.raises(kind, match=words):
         convert(spoilt, tmp_path / "out/model.gguf")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+ODD: list[Any] = [None, True, -1, 0, 1.5, "x", [], {}, [1], {"a": 1}, 2**70, [None], [[1, 2]]]
+
+
+def test_values_of_other_kinds_than_expected_give_sentences(spoilt: Path, tmp_path: Path) -> None:
+    def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        inside = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
+        for key, held in inside:
+            yield from places(held, (*above, key))
+        yield above
+
+    chance = random.Random(4)
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        original = (spoilt / name).read_text()
+        known = [place for place in places(json.loads(original)) if place]
+        for _ in range(60):
+            changed = json.loads(original)
+            *way, last = chance.choice(known)
+            held = changed
+            for key in way:
+                held = held[key]
+            held[last] = chance.choice(ODD)
+            (spoilt / name).write_text(json.dumps(changed))
+            with contextlib.suppress(UmiError):
+                convert(spoilt, tmp_path / "model.gguf")
+            (tmp_path / "model.gguf").unlink(missing_ok=True)
+        (spoilt / name).write_text(original)
 
 
 def test_a_tokenizer_that_cuts_in_another_way_needs_a_name(spoilt: Path, tmp_path: Path) -> None:
