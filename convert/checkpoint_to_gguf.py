@@ -148,7 +148,7 @@ def _write(
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     assert writer.fout is not None
-    file: BinaryIO = writer.fout[0]  # type: ignore[assignment]
+    file: BinaryIO = writer.fout[0]
     total, done = sum(tensor.bytes for tensor in tensors), 0
     writer.write_padding(file, file.tell())
     for array in made.values():

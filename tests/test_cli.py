@@ -75,8 +75,8 @@ def test_help_goes_to_stdout_with_examples_first_and_the_commands_in_order(
     assert (result.code, result.err) == (0, "")
     assert result.out.index("Examples:") < result.out.index("Options:")
     listed = [line.split()[0] for line in result.out.partition("Commands:\n")[2].splitlines()]
-    single, groups = ["ask", "chat", "serve", "bench", "doctor"], ["models", "tools", "sessions", "train", "eval"]
-    assert listed == [*single, *groups, "config"]
+    single = ["ask", "chat", "serve", "bench", "doctor"]
+    assert listed == [*single, "models", "tools", "sessions", "convert", "train", "eval", "config"]
 
 
 @pytest.mark.parametrize("command", ["sessions", "sessions list", "sessions show", "sessions export", "sessions rm"])

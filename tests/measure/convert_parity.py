@@ -19,6 +19,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+from tokenizers import Tokenizer
 
 from umi_local.backends.llama_cpp.vocabulary import Vocabulary
 from umi_local.convert.checkpoint_to_gguf import Source, convert_checkpoint
@@ -41,7 +42,7 @@ def main(paths: list[str]) -> int:
             _save(path, folder, "float32")
             out = Path(place) / "back.gguf"
             convert_checkpoint(folder, out, "f32", Source("parity"), lambda *_: None)
-            wrong += _compare(path, out)
+            wrong += _compare(path, out, folder)
             shutil.rmtree(folder)
             out.unlink()
             _save(path, folder, "bfloat16")
@@ -55,11 +56,16 @@ def _save(path: Path, folder: Path, kind: str) -> None:
 
     source, file = str(path.parent), path.name
     model = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=getattr(torch, kind))
-    model.save_pretrained(folder)
+    # transformers does not save what it calls quantised, though the weights that it holds are plain numbers by now.
+    config = model.config.to_dict()
+    config.pop("quantization_config", None)
+    plain = AutoModelForCausalLM.from_config(type(model.config).from_dict(config), dtype=getattr(torch, kind))
+    plain.load_state_dict(model.state_dict())
+    plain.save_pretrained(folder)
     AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(folder)
 
 
-def _compare(original: Path, back: Path) -> int:
+def _compare(original: Path, back: Path, folder: Path) -> int:
     one, other = ({t.name: t for t in gguf.GGUFReader(path).tensors} for path in (original, back))
     wrong = [name for name in one if name not in other]
     for name in one.keys() & other.keys():
@@ -69,17 +75,24 @@ def _compare(original: Path, back: Path) -> int:
     chance = random.Random(2)
     lines = ["".join(chance.choices(_PARTS, k=chance.randint(1, 12))) for _ in range(10_000)]
     first, second = Vocabulary(original), Vocabulary(back)
-    ids = sum(first.turn([Segment(line, False)]) != second.turn([Segment(line, False)]) for line in lines)
-    print(f"{original.name}: {len(one)} tensors, {len(wrong)} differ {wrong[:3]}; {ids} of {len(lines):,} lines differ")
-    return len(wrong) + ids
+    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids = {line: second.turn([Segment(line, False)]) for line in lines}
+    ours = [line for line in lines if made.encode(line, add_special_tokens=False).ids != ids[line]]
+    theirs = [line for line in lines if first.turn([Segment(line, False)]) != ids[line]]
+    print(
+        f"{original.name}: {len(one)} tensors, {len(wrong)} differ {wrong[:3]}; of {len(lines):,} lines have other ids:"
+    )
+    print(f"    than tokenizer.json has {len(ours)} {ours[:2]}, than the original file has {len(theirs)} {theirs[:2]}")
+    return len(wrong) + len(ours)
 
 
 _CONVERT = """
-import resource, sys
+import sys
 from pathlib import Path
 from umi_local.convert.checkpoint_to_gguf import Source, convert_checkpoint
 convert_checkpoint(Path(sys.argv[1]), Path(sys.argv[2]), "f16", Source("time"), lambda *_: None)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not ru_maxrss: a process inherits that of the one that started it.
+print(int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) // 1024)
 """
 
 

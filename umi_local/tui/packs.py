@@ -94,5 +94,5 @@ def _line(pack: RolePack, current: bool) -> Text:
     size = sum(file.bytes for file in pack.files.values() if file.kind == "model") / 1e6
     state = f"to fetch: {missing / 1e6:,.0f} MB" if missing else "here"
     mark = "●" if current else " "
-    text = f"{mark} {printable(pack.name):<22} about {1.3 * size + 150:>6,.0f} MB of memory  {state:<20} "
-    return Text(f"{text}{printable(pack.description)}", no_wrap=True, overflow="ellipsis")
+    numbers = f"about {1.3 * size + 150:,.0f} MB of memory, {state}"
+    return Text(f"{mark} {printable(pack.name):<22} {numbers}\n  {printable(pack.description)}")

@@ -24,8 +24,8 @@ def main(before: str, after: str, passages: str) -> int:
         for number, passage in enumerate(told, 1):
             wanted = [passage.given - 1 <= place < len(passage.tokens) - 1 for place in range(len(passage.tokens))]
             targets = passage.tokens[passage.given :]
-            both = [_logarithms(model.read(passage.tokens, wanted, keep=True)) for model in (one, other)]
-            rows.setdefault(passage.kind, []).append(_row(*both, targets))
+            first, second = (_logarithms(model.read(passage.tokens, wanted, keep=True)) for model in (one, other))
+            rows.setdefault(passage.kind, []).append(_row(first, second, targets))
             print(number, flush=True)
     for kind, found in rows.items():
         print(json.dumps(asdict(_cost(kind, np.concatenate(found)))), flush=True)
