@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from .weights import WRITTEN, Kind, Part, Planned, planned
 
 _STORED = {Kind.F32: "F32", Kind.F16: "F16", Kind.BF16: "BF16"}
 _HASHED_AT_ONCE = 1 << 20
+_AT_WORK = 2  # threads; NumPy computes without the interpreter's lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +159,27 @@ def _write(
     strange: list[str] = []
     large: list[str] = []
     for tensor in tensors:
-        for part in tensor.parts:
-            for block in part.blocks():
-                data = _encoded(part, block, tensor.kind)
-                _look(data, tensor, strange, large)
-                file.write(data.data)
-                done += data.nbytes
-                progress(done, total)
+        for data in _encoded_blocks(tensor):
+            _look(data, tensor, strange, large)
+            file.write(data.data)
+            done += data.nbytes
+            progress(done, total)
         writer.write_padding(file, tensor.bytes)
     writer.close()
     return Written(Path(), len(tensors) + len(made), total, _warnings(strange, large))
+
+
+def _encoded_blocks(tensor: Planned) -> Iterator[npt.NDArray[Any]]:
+    """A tensor's blocks in their order, of which the next ones are made while one is written."""
+    with ThreadPoolExecutor(_AT_WORK) as pool:
+        waiting: deque[Future[npt.NDArray[Any]]] = deque()
+        for part in tensor.parts:
+            for block in part.blocks():
+                waiting.append(pool.submit(_encoded, part, block, tensor.kind))
+                if len(waiting) > _AT_WORK:
+                    yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _encoded(part: Part, block: npt.NDArray[Any], kind: Kind) -> npt.NDArray[Any]:
@@ -186,9 +199,12 @@ def _look(data: npt.NDArray[Any], tensor: Planned, strange: list[str], large: li
     """Note tensors with numbers that are none, and those that float16 cannot hold."""
     if data.dtype == np.uint8:
         return
-    numbers = (data.astype(np.uint32) << 16).view(np.float32) if data.dtype == np.uint16 else data
-    if np.isfinite(numbers).all():
+    # All exponent bits set: on integers this is several times faster than isfinite, above all for float16.
+    bits = data.view(np.uint32 if data.itemsize == 4 else np.uint16)
+    exponent = {np.dtype(np.float32): 0x7F800000, np.dtype(np.float16): 0x7C00}.get(data.dtype, 0x7F80)
+    if not ((bits & exponent) == exponent).any():
         return
+    numbers = (data.astype(np.uint32) << 16).view(np.float32) if data.dtype == np.uint16 else data
     noted = strange if np.isnan(numbers).any() or tensor.kind is not Kind.F16 else large
     if tensor.name not in noted:
         noted.append(tensor.name)

@@ -82,7 +82,7 @@ def _compare(original: Path, back: Path, folder: Path) -> int:
     print(
         f"{original.name}: {len(one)} tensors, {len(wrong)} differ {wrong[:3]}; of {len(lines):,} lines have other ids:"
     )
-    print(f"    than tokenizer.json has {len(ours)} {ours[:2]}, than the original file has {len(theirs)} {theirs[:2]}")
+    print(f"    than tokenizer.json has {len(ours)} {ours[:2]}, than the original has {len(theirs)} {theirs[:2]}")
     return len(wrong) + len(ours)
 
 
@@ -103,6 +103,7 @@ def _time(folder: Path, place: Path) -> None:
     for number in range(3):
         started = time.monotonic()
         shutil.copyfile(weights, place / "copy")
+        subprocess.run(["sync", str(place / "copy")], check=True)  # as the conversion does
         copies.append(time.monotonic() - started)
         started = time.monotonic()
         argv = [sys.executable, "-P", "-c", _CONVERT, str(folder), str(place / f"{number}.gguf")]
