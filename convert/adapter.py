@@ -12,14 +12,16 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from umi_local.errors import ModelCorrupt
+from umi_local.errors import ModelCorrupt, UsageError
 
 from .architectures import ARCHITECTURES
+from .hyperparameters import MAX_LAYERS
 from .vet import vet_gguf
 
 Array = npt.NDArray[np.float32]
 
 _KEY = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight$")
+_KNOWN = {entry.gguf for entry in ARCHITECTURES.values()}
 # What llama.cpp computes with rotary pairs side by side was stored with the two halves of a head apart.
 _HALVES_APART = {entry.gguf for entry in ARCHITECTURES.values() if entry.pairs_side_by_side}
 
@@ -42,7 +44,13 @@ class Backbone:
             return int(header.metadata.get(f"{header.architecture}.{key}", 0))
 
         heads = number("attention.head_count")
-        return cls(header.architecture, number("block_count"), heads, number("attention.head_count_kv") or heads)
+        layers = number("block_count")
+        if header.architecture not in _KNOWN or not 0 < layers <= MAX_LAYERS:
+            raise UsageError(
+                f"{path.name} has the architecture {header.architecture[:40]!r}, whose adapters are not known here.",
+                f"Known are: {', '.join(sorted(_KNOWN))}.",
+            )
+        return cls(header.architecture, layers, heads, number("attention.head_count_kv") or heads)
 
 
 def write_adapter(

@@ -66,6 +66,7 @@ _GEMMA_3 = Architecture(
     floats={"final_logit_softcapping": "final_logit_softcapping"},
     defaults={
         "max_position_embeddings": 131072,
+        "vocab_size": 262208,
         "num_attention_heads": 8,
         "num_key_value_heads": 4,
         "rms_norm_eps": 1e-6,

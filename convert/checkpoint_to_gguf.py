@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 import umi_local
-from umi_local.errors import StorageError, UsageError
+from umi_local.errors import ModelCorrupt, StorageError, UsageError
 
 from .architectures import architecture_of
 from .checkpoint import Checkpoint
 from .hyperparameters import Hyperparameters, add_metadata
+from .safetensors import shown
 from .tokenizer import add_vocabulary, read_vocabulary
 from .vet import vet_gguf
 from .weights import WRITTEN, Kind, Part, Planned, planned
@@ -61,12 +62,16 @@ def convert_checkpoint(
             is left behind then.
     """
     kind, file_type = WRITTEN[quant]
-    checkpoint = Checkpoint.open(folder)
-    entry = architecture_of(checkpoint.config)
-    tensors = planned(checkpoint, entry, kind)
-    known = Hyperparameters(checkpoint.config, entry)
-    made = known.rotary_tensors()
-    vocabulary = read_vocabulary(folder, known.whole("vocab_size"), pre, entry.space_prefix)
+    try:
+        checkpoint = Checkpoint.open(folder)
+        entry = architecture_of(checkpoint.config)
+        tensors = planned(checkpoint, entry, kind)
+        known = Hyperparameters(checkpoint.config, entry)
+        made = known.rotary_tensors()
+        vocabulary = read_vocabulary(folder, known.whole("vocab_size"), pre, entry.space_prefix)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
+        # Files that are JSON and still have another form than any that was published.
+        raise ModelCorrupt(f"{folder.name} cannot be right: {shown(repr(error))}.", "Fetch or copy it again.") from None
     with partial(out) as path, ThreadPoolExecutor(1) as hashing:
         hashes = hashing.submit(sha256_of, checkpoint.files)
         writer = gguf.GGUFWriter(path, entry.gguf)
@@ -192,6 +197,8 @@ def _encoded(part: Part, block: npt.NDArray[Any], kind: Kind) -> npt.NDArray[Any
     if kind is Kind.F16:
         with np.errstate(over="ignore"):
             return wide.astype(np.float16)
+    if np.isnan(wide).any():
+        raise ModelCorrupt(f"The tensor {shown(part.tensor.name)} holds NaN, which {kind.name} cannot.", "Try f32.")
     return gguf.quants.quantize(wide, kind)
 
 

@@ -18,6 +18,9 @@ from .safetensors import shown
 
 Value = int | float | str | list[bool]
 
+# Several times what any published model has.
+MAX_LAYERS, MAX_HEAD_WIDTH = 4096, 65_536
+
 # config.json's key (other models' names for it behind), GGUF's key.
 _WHOLE = (
     (("max_position_embeddings", "n_positions"), "context_length"),
@@ -41,7 +44,7 @@ class Hyperparameters:
 
     @property
     def layers(self) -> int:
-        return self.whole("num_hidden_layers")
+        return self._capped(self.whole("num_hidden_layers"), MAX_LAYERS, "layers")
 
     @property
     def heads(self) -> int:
@@ -54,7 +57,14 @@ class Hyperparameters:
     @property
     def head_width(self) -> int:
         """Elements of a head."""
-        return self.whole("head_dim") if "head_dim" in self.config else self.whole("hidden_size") // self.heads
+        width = self.whole("head_dim") if "head_dim" in self.config else self.whole("hidden_size") // self.heads
+        return self._capped(width, MAX_HEAD_WIDTH, "elements of a head")
+
+    def _capped(self, number: int, most: int, what: str) -> int:
+        """What is read from a file bounds loops and arrays."""
+        if number > most:
+            raise ModelCorrupt(f"config.json claims {number:,} {what}, more than any real model has.")
+        return number
 
     def whole(self, *keys: str) -> int:
         """A positive whole number under the first of the keys that is there.

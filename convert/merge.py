@@ -50,15 +50,19 @@ def merge(
                 continue
             inner = field.types[-1] if field.types[0] is gguf.GGUFValueType.ARRAY else None
             writer.add_key_value(field.name, field.contents(), field.types[0], inner)
+        writer.data_alignment = reader.alignment
         writer.add_file_type(file_type)
         add_provenance(writer, source, sums)
-        kinds = {tensor.name: kind if tensor.name in deltas else tensor.tensor_type for tensor in reader.tensors}
+        kinds = {
+            tensor.name: _fitting(kind, tensor) if tensor.name in deltas else tensor.tensor_type
+            for tensor in reader.tensors
+        }
         for tensor in reader.tensors:
             shape = tuple(int(length) for length in reversed(tensor.shape))
             block, size = gguf.GGML_QUANT_SIZES[kinds[tensor.name]]
             count = int(tensor.n_elements) // block * size
             writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), count, kinds[tensor.name])
-        _write(writer, reader, deltas, kind, progress)
+        _write(writer, reader, deltas, kinds, progress)
         vet_gguf(path)
     return Written(out, len(reader.tensors), out.stat().st_size)
 
@@ -67,7 +71,7 @@ def _write(
     writer: gguf.GGUFWriter,
     reader: gguf.GGUFReader,
     deltas: Mapping[str, Delta],
-    kind: gguf.GGMLQuantizationType,
+    kinds: Mapping[str, gguf.GGMLQuantizationType],
     progress: Callable[[int, int], None],
 ) -> None:
     writer.write_header_to_file()
@@ -79,11 +83,17 @@ def _write(
         if tensor.name in deltas:
             down, up = deltas[tensor.name]
             wide = gguf.quants.dequantize(data, tensor.tensor_type).astype(np.float32) + up @ down
-            data = gguf.quants.quantize(wide, kind)
+            data = gguf.quants.quantize(wide, kinds[tensor.name])
         writer.write_tensor_data(np.ascontiguousarray(data))
         done += int(tensor.n_bytes)
         progress(done, total)
     writer.close()
+
+
+def _fitting(kind: gguf.GGMLQuantizationType, tensor: gguf.ReaderTensor) -> gguf.GGMLQuantizationType:
+    """Rows that are no whole blocks stay in float16."""
+    block, _ = gguf.GGML_QUANT_SIZES[kind]
+    return kind if int(tensor.shape[0]) % block == 0 else gguf.GGMLQuantizationType.F16
 
 
 def _deltas(adapter: PeftAdapter, base: Path) -> dict[str, Delta]:

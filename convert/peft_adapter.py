@@ -22,6 +22,8 @@ from .safetensors import read_header, shown
 from .vet import vet_gguf
 
 Array = npt.NDArray[np.float32]
+# Letters, dots and choices: a repetition in an expression from a downloaded file may take for ever.
+_SIMPLE = re.compile(r"[\w.^$|\\()]{1,200}")
 _PART = re.compile(r"\.lora_[AB]\.weight$")
 
 
@@ -43,7 +45,15 @@ class PeftAdapter:
             UsageError: it is an adapter that a GGUF cannot hold.
             ModelCorrupt, ModelMissing: its files cannot be right, or are not there.
         """
-        config = read_json(folder / "adapter_config.json")
+        try:
+            return cls._read(folder, read_json(folder / "adapter_config.json"))
+        except (ValueError, TypeError, AttributeError, IndexError, ZeroDivisionError) as error:
+            raise ModelCorrupt(
+                f"{folder.name} cannot be right: {shown(str(error))}.", "Fetch or copy it again."
+            ) from None
+
+    @classmethod
+    def _read(cls, folder: Path, config: Mapping[str, Any]) -> PeftAdapter:
         weights = folder / "adapter_model.safetensors"
         if not weights.is_file():
             if (folder / "adapter_model.bin").is_file():
@@ -147,6 +157,8 @@ def _scale(config: Mapping[str, Any], name: str, rank: int) -> float:
 
 
 def _matches(pattern: str, module: str) -> bool:
+    if not _SIMPLE.fullmatch(pattern):
+        raise UsageError(f"The adapter's alpha_pattern has the expression {shown(pattern)}, which is not tried here.")
     try:
         return re.fullmatch(rf"(.*\.)?({pattern})", module) is not None
     except re.error:

@@ -44,6 +44,8 @@ def read_pieces(path: Path) -> Pieces:
         for number, value in _fields(path.read_bytes()):
             if number == 1 and isinstance(value, bytes):
                 found.entries.append(_piece(value))
+                if len(found.entries) > MAX_PIECES:
+                    break
             elif number == 2 and isinstance(value, bytes):
                 found.unigram = dict(_fields(value)).get(3, _UNIGRAM) == _UNIGRAM
             elif number == 3 and isinstance(value, bytes):

@@ -79,7 +79,7 @@ def read_vocabulary(folder: Path, size: int, pre: str = "", space_prefix: bool |
         raise ModelMissing(f"{folder} has neither tokenizer.json nor tokenizer.model.")
     for number, token, special in _added(folder):
         if not 0 <= number < size:
-            raise ModelCorrupt(f"The token {shown(token)} has the number {number}, and the model knows {size}.")
+            continue  # a token of another variant, such as one for pictures, that this model has no row for
         control = special or _looks_special(token)
         found.put(
             number, token if control else token.replace(_SPACE, " "), Type.CONTROL if control else Type.USER_DEFINED
@@ -172,9 +172,10 @@ def _merged_by_scores(tokenizer: Mapping[str, Any], model: Mapping[str, Any], vo
 
 
 def _puts_space(tokenizer: Mapping[str, Any]) -> bool:
-    """Whether a space is put before a text."""
-    metaspace = re.search(r"'prepend_scheme': '(\w+)'", repr(tokenizer.get("pre_tokenizer")))
-    return "Prepend" in repr(tokenizer.get("normalizer")) or bool(metaspace and metaspace[1] != "never")
+    """Whether a space is put before a text. Metaspace does so where it does not say otherwise."""
+    step = repr(tokenizer.get("pre_tokenizer"))
+    metaspace = "Metaspace" in step and "'never'" not in step and "'add_prefix_space': False" not in step
+    return metaspace or "'Prepend'" in repr(tokenizer.get("normalizer"))
 
 
 def _of_unigram(tokenizer: Mapping[str, Any], model: Mapping[str, Any]) -> Vocabulary:

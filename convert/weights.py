@@ -85,7 +85,9 @@ class Planned:
 
 
 def paired(rows: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float32]:
-    """The rows of a query or key projection, with the two halves of each head interleaved."""
+    """The rows of a query or key projection, with the two halves of each head interleaved; a bias is one row."""
+    if len(rows) == 1:
+        return rows.reshape(heads, 2, -1).swapaxes(1, 2).reshape(1, -1)
     count, width = rows.shape
     return rows.reshape(heads, 2, count // heads // 2, width).swapaxes(1, 2).reshape(count, width)
 
@@ -135,9 +137,9 @@ class _Planner:
     def _pairs(self, name: str) -> int:
         if not self.entry.pairs_side_by_side:
             return 0
-        if name.endswith("q_proj.weight"):
+        if name.endswith(("q_proj.weight", "q_proj.bias")):
             return self.known.heads
-        return self.known.key_heads if name.endswith("k_proj.weight") else 0
+        return self.known.key_heads if name.endswith(("k_proj.weight", "k_proj.bias")) else 0
 
     def _add_fused(self, place: str, which: str, tensor: StoredTensor) -> None:
         """All experts in one tensor, (experts, rows, width); gate and up lie one behind the other."""
@@ -168,6 +170,10 @@ class _Planner:
         return mapped
 
     def _put(self, name: str, shape: Sequence[int], parts: tuple[Part, ...]) -> None:
+        if not all(shape) or any(shape[0] % (2 * part.pairs_of) for part in parts if part.pairs_of):
+            raise ModelCorrupt(f"The tensor {shown(name)} has the impossible shape {tuple(shape)}.")
+        if any(tensor.name == name for tensor in self.found):
+            raise ModelCorrupt(f"Two tensors of the checkpoint are {shown(name)}.")
         kind = self.kind
         if len(shape) == 1 or name.endswith(("_norm.weight", "ffn_gate_inp.weight")):
             kind = Kind.F32

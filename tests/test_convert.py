@@ -380,3 +380,34 @@ def test_mutated_checkpoints_give_sentences_quickly(checkpoint: Path, tmp_path: 
             (tmp_path / "model.gguf").unlink(missing_ok=True)
         (folder / name).write_bytes(original)
     assert Checkpoint.open(folder).tensors
+
+
+def test_biases_of_queries_and_keys_change_places_too(tmp_path: Path) -> None:
+    import torch
+
+    model = save_model(tmp_path / "model", "llama", attention_bias=True)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("proj.bias"):
+                parameter += torch.randn_like(parameter)
+    model.save_pretrained(tmp_path / "model")
+    save_tokenizer(tmp_path / "model")
+    convert(tmp_path / "model", tmp_path / "model.gguf")
+    with torch.no_grad():
+        wanted = model(torch.tensor([TOKENS])).logits[0].numpy()
+    assert np.abs(logits_of(tmp_path / "model.gguf", TOKENS) - wanted).max() < 1e-3
+
+
+@pytest.mark.parametrize(("key", "value"), [("num_hidden_layers", 2**31 - 1), ("head_dim", 2**31 - 1)])
+def test_numbers_beyond_any_model_are_refused_at_once(key: str, value: int, spoilt: Path, tmp_path: Path) -> None:
+    edit(spoilt / "config.json", **{key: value})
+    started = time.monotonic()
+    with pytest.raises(ModelCorrupt, match="more than any real model"):
+        convert(spoilt, tmp_path / "model.gguf")
+    assert time.monotonic() - started < 5
+
+
+def test_a_token_of_another_variant_has_no_row(spoilt: Path, tmp_path: Path) -> None:
+    (spoilt / "added_tokens.json").write_text('{"<image>": 600}')
+    convert(spoilt, tmp_path / "model.gguf")
+    assert len(gguf.GGUFReader(tmp_path / "model.gguf").fields["tokenizer.ggml.tokens"].contents()) == 600

@@ -144,3 +144,13 @@ def test_missing_weights_and_pickles_are_said(adapter: Path, tmp_path: Path) -> 
     (tmp_path / "adapter_model.bin").write_bytes(b"pickle")
     with pytest.raises(UsageError, match="pickle"):
         convert_adapter(tmp_path, adapter / "base.gguf", tmp_path / "a.gguf", "f16", HERE)
+
+
+def test_an_expression_that_may_take_for_ever_is_not_tried(adapter: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes((adapter / "adapter/adapter_model.safetensors").read_bytes())
+    config = json.loads((adapter / "adapter/adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "alpha_pattern": {"(a+)+$": 8}}))
+    with pytest.raises(UsageError, match="alpha_pattern"):
+        convert_adapter(folder, adapter / "base.gguf", tmp_path / "a.gguf", "f16", HERE)

@@ -117,6 +117,7 @@ def test_an_adapter_becomes_a_pack_on_its_base(checkpoint: Path, tmp_path: Path)
         (("{m}", "--quant", "Q9", "--out", "x.gguf"), "no quantisation 'Q9'"),
         (("{m}", "--quant", "IQ2_XS", "--out", "x.gguf"), "--imatrix"),
         (("{m}", "--quant", "q8_0", "--imatrix", "a.txt", "--out", "x.gguf"), "no importance matrix"),
+        (("{m}", "--quant", "q4_k_m", "--imatrix", "a.txt", "--out", "x.gguf"), "no file a.txt"),
         (("{m}", "--role", "planner", "--out", "x.gguf"), "--pack NAME"),
         (("{m}", "--pack", "qwen2.5-coder-0.5b"), "comes with umi-local"),
         (("{m}", "--pack", "../x"), "cannot be called"),

@@ -42,7 +42,7 @@ def add_to_pack(name: str, model: OwnModel, roles: Iterable[str], style: str = "
     import tomli_w
 
     path = private_dir(data_dir() / "packs") / f"{name}.toml"
-    manifest = _known(name, path) or _new(name, style, min(model.context or _CONTEXT, _CONTEXT))
+    manifest = _known(name, path) or _new(name, style, max(256, min(model.context or _CONTEXT, _CONTEXT)))
     files = manifest["files"]
     entry = {"model": _file(files, model.path, "model", model.licence)}
     if model.adapter:
@@ -65,7 +65,7 @@ def add_to_pack(name: str, model: OwnModel, roles: Iterable[str], style: str = "
 
 def check_name(name: str) -> None:
     """Raises UsageError where a pack of the user's own cannot have that name."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}", name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}", name) or name.endswith(".toml"):
         raise UsageError(f"A pack cannot be called {name[:80]!r}.", "Use letters, digits, dots and dashes.")
     _known(name, data_dir() / "packs" / f"{name}.toml")
 
@@ -100,7 +100,7 @@ def _file(files: dict[str, Any], path: Path, kind: str, licence: str) -> str:
         if known["sources"] == about["sources"]:
             files[name] = about
             return str(name)
-    stem = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in path.stem).strip("-.") or kind
+    stem = "".join(letter if letter.isalnum() else "-" for letter in path.stem).strip("-") or kind
     name = next(name for name in (stem, *(f"{stem}-{n}" for n in range(2, 999))) if name not in files)
     files[name] = about
     return name
@@ -110,9 +110,12 @@ def described(path: Path, kind: str, licence: str) -> Mapping[str, Any]:
     """A file of this machine as a manifest has it, with its size and sha256."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    filename = "".join(letter if letter.isalnum() or letter in "._+-" else "-" for letter in path.name).lstrip("-._+")
+    plain = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "._+-") else "-" for letter in path.name
+    )
+    filename = plain[-128:].lstrip("-._+") or "model.gguf"
     return {
-        "filename": filename[-128:],
+        "filename": filename,
         "bytes": path.stat().st_size,
         "sha256": digest,
         "licence": licence,

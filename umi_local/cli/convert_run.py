@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from umi_local.cli.progress import steps_of
 from umi_local.convert.checkpoint import Checkpoint
 from umi_local.convert.checkpoint_to_gguf import Source, Written, convert_checkpoint, partial
 from umi_local.convert.weights import WRITTEN
-from umi_local.errors import ConfigError, UsageError
+from umi_local.errors import ConfigError, StorageError, UsageError
 
 OnStep = Callable[[int, int], None]
 
@@ -70,18 +71,22 @@ def merged(adapter: str, base: Path, out: Path, quant: str) -> Path:
     if form not in WRITTEN:
         raise UsageError(f"A merged file is written as {', '.join(WRITTEN)} and not as {quant!r}.")
     folder, source = _fetched(adapter)
-    with partial_base(base, form) as gguf, steps_of("merging") as step:
+    _check_out(out)
+    with partial_base(base, form, out.parent) as gguf, steps_of("merging") as step:
         merge(folder, gguf, out, form, source, step)
     return out
 
 
 @contextmanager
-def partial_base(base: Path, form: str) -> Iterator[Path]:
+def partial_base(base: Path, form: str, room: Path) -> Iterator[Path]:
     """The base as GGUF: itself, or a checkpoint converted for the time being."""
     if not base.is_dir():
         yield base
         return
-    with tempfile.TemporaryDirectory(prefix="umi-convert-") as folder, steps_of(f"converting {base.name}") as step:
+    with (
+        tempfile.TemporaryDirectory(prefix=".umi-convert-", dir=room) as folder,
+        steps_of(f"converting {base.name}") as step,
+    ):
         path = Path(folder) / f"{base.name}.gguf"
         convert_checkpoint(base, path, form if form != "q8_0" else "f32", Source(str(base.resolve())), step)
         yield path
@@ -97,8 +102,22 @@ def _check_pack(wish: Wish) -> None:
         from umi_local.own_packs import check_name
 
         check_name(wish.pack)
+    if wish.out:
+        _check_out(wish.out)
     if wish.imatrix and wish.at_once:
         raise UsageError(f"{wish.form} needs no importance matrix.", "Leave --imatrix out, or take another --quant.")
+    if wish.imatrix and wish.imatrix != "sessions" and not Path(wish.imatrix).is_file():
+        raise UsageError(f"There is no file {wish.imatrix}.", "--imatrix takes a text, an imatrix file, or: sessions")
+
+
+def _check_out(out: Path) -> None:
+    """What would go wrong with the last step is said before the first."""
+    if out.exists():
+        raise UsageError(f"{out} is there already.", "Name another file with --out, or remove it first.")
+    if not out.parent.is_dir():
+        raise UsageError(f"There is no folder {out.parent}.", "Make it first.")
+    if not os.access(out.parent, os.W_OK):
+        raise StorageError(f"{out.parent} cannot be written.", "Choose another folder with --out.")
 
 
 def _fetched(named: str) -> tuple[Path, Source]:
@@ -185,10 +204,10 @@ def _matrix(named: str, model: Path, place: Path) -> Path:
     if named == "sessions":
         text = place / "sessions.txt"
         text.write_text(own_text(), encoding="utf-8")
-    elif given.is_file():
-        text = given
     else:
-        raise UsageError(f"There is no file {named}.", "--imatrix takes a text file, an imatrix file, or: sessions")
+        text = given
+        if b"\0" in given.read_bytes()[:1_000_000]:
+            raise UsageError(f"{named} is no text.", "--imatrix takes a text, an imatrix file (GGUF), or: sessions")
     matrix = place / "imatrix.gguf"
     with steps_of("reading for the importance matrix") as step:
         compute(model, text, matrix, step)

@@ -20,7 +20,7 @@ from umi_local.pull import huggingface
 from umi_local.pull.part import Part, SourceFailed
 from umi_local.pull.progress import OnProgress, Progress, Stage
 
-_WANTED = re.compile(r"[\w.+-]+\.(json|safetensors|jinja)|tokenizer\.model")
+_WANTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.(json|safetensors|jinja)|tokenizer\.model")
 _MAX_FILES = 400
 _FORM = re.compile(r"hf:(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[A-Za-z0-9][\w.+-]{0,127}))?")
 

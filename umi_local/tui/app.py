@@ -224,6 +224,9 @@ class ChatApp(App[None]):
             self.push_screen(SessionsScreen(self.conversation.store), self._resume)
 
     async def _resume(self, session: str | None) -> None:
+        open_now = self.conversation.session
+        if open_now and not session and open_now not in {held.id for held in self.conversation.store.list(10_000)}:
+            await self.action_new()  # it was removed in the list
         if session:
             try:
                 self.conversation.resume(session)

@@ -14,6 +14,7 @@ from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from umi_local.conversation import Verdict
+from umi_local.errors import UmiError
 from umi_local.plain import printable, visible
 from umi_local.sessions import Session, SessionStore
 from umi_local.toolbox import ApprovalRequest
@@ -118,7 +119,11 @@ class SessionsScreen(ModalScreen[str]):
             self._doomed = chosen
             self.notify("Delete again removes this session for good.", severity="warning")
             return
-        self._store.remove(chosen)
+        try:
+            self._store.remove(chosen)
+        except UmiError as error:
+            self.notify(printable(str(error)), severity="error", markup=False)
+            return
         self._fill(self.query_one("#search", Input).value)
         options.focus()
 

@@ -53,9 +53,11 @@ def compare(before: Path, after: Path, passages: Sequence[Passage], progress: Ca
             str(after),
             str(told),
         ]
-        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        with (
+            tempfile.TemporaryFile() as said_to,
+            subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said_to) as child,
+        ):
             assert child.stdout is not None
-            assert child.stderr is not None
             costs: list[Cost] = []
             for line in child.stdout:
                 found = json.loads(line)
@@ -63,7 +65,9 @@ def compare(before: Path, after: Path, passages: Sequence[Passage], progress: Ca
                     progress(found, len(passages))
                 else:
                     costs.append(Cost(**found))
-            said = child.stderr.read().decode(errors="replace").strip()
+            child.wait()
+            said_to.seek(0)
+            said = said_to.read().decode(errors="replace").strip()
         if child.returncode:
             raise ModelFailed(f"{before.name} and {after.name} cannot be compared: {(said.splitlines() or ['?'])[-1]}.")
         return costs

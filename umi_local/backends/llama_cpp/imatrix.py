@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -29,13 +30,17 @@ def compute(model: Path, text: Path, out: Path, progress: Callable[[int, int], N
         ModelFailed: llama.cpp could not.
     """
     argv = [sys.executable, "-P", "-m", "umi_local.backends.llama_cpp.imatrix_child", str(model), str(text), str(out)]
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    with (
+        tempfile.TemporaryFile() as said_to,
+        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said_to) as child,
+    ):
         assert child.stdout is not None
-        assert child.stderr is not None
         for line in child.stdout:
             done, total = map(int, line.split())
             progress(done, total)
-        said = child.stderr.read().decode(errors="replace").strip()
+        child.wait()
+        said_to.seek(0)
+        said = said_to.read().decode(errors="replace").strip()
     if child.returncode:
         reason = said.splitlines()[-1] if said else f"code {child.returncode}"
         raise ModelFailed(f"The importance matrix of {model.name} could not be computed: {reason}.")

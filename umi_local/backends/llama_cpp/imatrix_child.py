@@ -100,7 +100,8 @@ def main(model: str, text: str, out: str) -> int:
             print(f"{Path(text).name} has no text", file=sys.stderr)
             return 1
         for number, chunk in enumerate(chunks, 1):
-            opened.read(chunk)
+            # All outputs: llama.cpp computes the last layer for those tokens alone whose logits are asked for.
+            opened.read(chunk, [True] * len(chunk))
             print(min(number * _CHUNK, len(tokens)), len(tokens), flush=True)
     write_imatrix(Path(out), collector.sums, collector.counts, Path(text).name, len(chunks), _CHUNK)
     return 0

@@ -13,8 +13,8 @@ import gguf
 from umi_local.errors import ModelFailed, OutOfMemory, UsageError
 
 # Kept apart in llama.cpp for loading old files, or no types of whole files.
-_NOT_OFFERED = {"GUESSED", "MOSTLY_Q4_1_SOME_F16"}
-_NEED_IMATRIX = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S"}
+_NOT_OFFERED = {"GUESSED", "MOSTLY_NVFP4", "MOSTLY_Q4_1_SOME_F16"}
+_NEED_IMATRIX = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"}
 _PROGRESS = re.compile(rb"\[ *(\d+)/ *(\d+)\]")
 
 
