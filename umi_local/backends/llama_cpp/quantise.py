@@ -66,7 +66,7 @@ def quantise(
                 said = [*said[-19:], line]
                 if found := _PROGRESS.search(line):
                     progress(int(found[1]), int(found[2]))
-        except BaseException:
+        except BaseException:  # also Ctrl-C: nothing goes on writing to a file that nobody waits for
             child.kill()
             raise
     if child.returncode == -9:
