@@ -207,7 +207,7 @@ def _look(data: npt.NDArray[Any], tensor: Planned, strange: list[str], large: li
     if data.dtype == np.uint8:
         return
     # All exponent bits set: on integers this is several times faster than isfinite, above all for float16.
-    bits = data.view(np.uint32 if data.itemsize == 4 else np.uint16)
+    bits: npt.NDArray[Any] = data.view(np.uint32 if data.itemsize == 4 else np.uint16)
     exponent = {np.dtype(np.float32): 0x7F800000, np.dtype(np.float16): 0x7C00}.get(data.dtype, 0x7F80)
     if not ((bits & exponent) == exponent).any():
         return
