@@ -17,6 +17,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from transformers import AutoModelForCausalLM
 
 from umi_local.errors import ModelCorrupt
+from umi_local.training import attention
 from umi_local.training.recipe import Adapter
 
 State = Mapping[str, torch.Tensor]
@@ -36,6 +37,8 @@ def load(gguf: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> A
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelCorrupt(f"{gguf.name} cannot be loaded for training: {error}.") from None
+    if device == "cpu":
+        attention.use(model)
     return model.to(device).eval()
 
 
