@@ -16,6 +16,7 @@ from umi_local.errors import ModelCorrupt, UsageError
 
 from .architectures import ARCHITECTURES
 from .hyperparameters import MAX_LAYERS
+from .output import add_texts
 from .vet import vet_gguf
 
 Array = npt.NDArray[np.float32]
@@ -80,8 +81,7 @@ def write_adapter(
         kinds = gguf.GGUFValueType
         tokens = [int(token) for token in invocation]
         writer.add_key_value("adapter.alora.invocation_tokens", tokens, kinds.ARRAY, kinds.UINT32)
-    for also_key, value in (also or {}).items():
-        writer.add_string(also_key, value) if isinstance(value, str) else writer.add_array(also_key, value)
+    add_texts(writer, also or {})
     for key in sorted(tensors):
         found = _KEY.match(key)
         mapped = names.get_name(f"{found['module']}.weight", try_suffixes=(".weight",)) if found else None

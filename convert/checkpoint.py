@@ -14,6 +14,11 @@ from .safetensors import StoredTensor, read_header, shown
 
 # tokenizer.json of a large vocabulary has 35 MB; nothing else comes near.
 MAX_JSON_BYTES = 256_000_000
+_READ = (
+    *("config.json", "generation_config.json", "model.safetensors.index.json", "chat_template.jinja"),
+    *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "merges.txt"),
+)
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "consolidated*.pth", "adapter_model.bin")
 
 
@@ -28,8 +33,7 @@ class Checkpoint:
     @property
     def files(self) -> list[Path]:
         """The files that a conversion reads, weights last."""
-        named = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json")
-        return [self.folder / name for name in named if (self.folder / name).is_file()] + weight_files(self.folder)
+        return [self.folder / name for name in _READ if (self.folder / name).is_file()] + weight_files(self.folder)
 
     @classmethod
     def open(cls, folder: Path) -> Checkpoint:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,38 +12,19 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-import umi_local
-from umi_local.errors import ModelCorrupt, StorageError, UsageError
+from umi_local.errors import ModelCorrupt
 
 from .architectures import architecture_of
 from .checkpoint import Checkpoint
 from .hyperparameters import Hyperparameters, add_metadata
+from .output import Source, Written, add_texts, partial, provenance, sha256_of
 from .safetensors import shown
 from .tokenizer import add_vocabulary, read_vocabulary
 from .vet import vet_gguf
 from .weights import WRITTEN, Kind, Part, Planned, planned
 
 _STORED = {Kind.F32: "F32", Kind.F16: "F16", Kind.BF16: "BF16"}
-_HASHED_AT_ONCE = 1 << 20
 _AT_WORK = 2  # threads; NumPy computes without the interpreter's lock
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a checkpoint came from, for the file's metadata."""
-
-    name: str
-    revision: str = ""
-
-
-@dataclass
-class Written:
-    """What a conversion gave. `warnings` are sentences for the user."""
-
-    path: Path
-    tensors: int
-    bytes: int
-    warnings: list[str] = field(default_factory=list)
 
 
 def convert_checkpoint(
@@ -82,7 +59,7 @@ def convert_checkpoint(
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         add_vocabulary(writer, vocabulary, folder)
         sums = hashes.result()
-        add_provenance(writer, source, sums)
+        add_texts(writer, provenance(source, sums))
         for name, array in made.items():
             writer.add_tensor_info(name, array.shape, array.dtype, array.nbytes)
         for tensor in tensors:
@@ -91,53 +68,6 @@ def convert_checkpoint(
         vet_gguf(path)
     written.path = out
     return written
-
-
-@contextmanager
-def partial(out: Path) -> Iterator[Path]:
-    """A file beside `out` that takes its place at the end, or is gone if anything went wrong.
-
-    Raises:
-        UsageError: `out` is there already.
-        StorageError: it cannot be written.
-    """
-    if out.exists():
-        raise UsageError(f"{out} is there already.", "Name another file with --out, or remove it first.")
-    path = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        if not out.parent.is_dir():
-            raise UsageError(f"There is no folder {out.parent}.", "Make it first.")
-        yield path
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-        path.replace(out)
-    except OSError as error:
-        raise StorageError(
-            f"{out} cannot be written: {error.strerror}.", "Make room, or choose another folder."
-        ) from error
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def add_provenance(writer: gguf.GGUFWriter, source: Source, sums: Mapping[str, str]) -> None:
-    """Where the file comes from: what was converted, from which files, and by which version."""
-    writer.add_string("umi_local.convert.source", source.name)
-    if source.revision:
-        writer.add_string("umi_local.convert.revision", source.revision)
-    writer.add_string("umi_local.convert.version", umi_local.__version__)
-    writer.add_array("umi_local.convert.sha256", [f"{digest}  {name}" for name, digest in sums.items()])
-
-
-def sha256_of(files: list[Path]) -> dict[str, str]:
-    """Digests by file name."""
-    sums = {}
-    for path in files:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(_HASHED_AT_ONCE):
-                digest.update(block)
-        sums[path.name] = digest.hexdigest()
-    return sums
 
 
 def _name(checkpoint: Checkpoint, source: Source) -> str:

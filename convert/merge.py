@@ -12,7 +12,7 @@ import numpy.typing as npt
 from umi_local.errors import UsageError
 
 from .adapter import arranged, target_of
-from .checkpoint_to_gguf import Source, Written, add_provenance, partial, sha256_of
+from .output import Source, Written, add_texts, partial, provenance, sha256_of
 from .peft_adapter import PeftAdapter
 from .vet import vet_gguf
 from .weights import WRITTEN
@@ -52,7 +52,7 @@ def merge(
             writer.add_key_value(field.name, field.contents(), field.types[0], inner)
         writer.data_alignment = reader.alignment
         writer.add_file_type(file_type)
-        add_provenance(writer, source, sums)
+        add_texts(writer, provenance(source, sums))
         kinds = {
             tensor.name: _fitting(kind, tensor) if tensor.name in deltas else tensor.tensor_type
             for tensor in reader.tensors

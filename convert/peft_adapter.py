@@ -17,7 +17,7 @@ from umi_local.errors import ModelCorrupt, ModelMissing, UsageError
 
 from .adapter import Backbone, target_of, write_adapter
 from .checkpoint import read_json
-from .checkpoint_to_gguf import Source, Written, partial, sha256_of
+from .output import Source, Written, partial, provenance, sha256_of
 from .safetensors import read_header, shown
 from .vet import vet_gguf
 
@@ -110,10 +110,7 @@ def convert_adapter(folder: Path, base: Path, out: Path, quant: str, source: Sou
         raise UsageError(f"An adapter is written as f16 or f32, not as {quant}.")
     adapter = PeftAdapter.open(folder)
     backbone = adapter.check_base(base)
-    also: dict[str, str | list[str]] = {"umi_local.convert.source": source.name}
-    if source.revision:
-        also["umi_local.convert.revision"] = source.revision
-    also["umi_local.convert.sha256"] = [f"{digest}  {name}" for name, digest in sha256_of(list(adapter.files)).items()]
+    also = provenance(source, sha256_of(list(adapter.files)))
     kind = np.float16 if quant == "f16" else np.float32
     with partial(out) as path:
         write_adapter(path, adapter.tensors, adapter.alpha, backbone, adapter.invocation, adapter.name, kind, also)

@@ -19,7 +19,8 @@ from llama_logits import Loaded
 from tiny_checkpoints import MODELS, WORDS, save_model, save_sentencepiece, save_tokenizer
 
 from umi_local.convert.architectures import ARCHITECTURES
-from umi_local.convert.checkpoint_to_gguf import Source, Written, convert_checkpoint
+from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
+from umi_local.convert.output import Source, Written
 from umi_local.errors import ModelCorrupt, ModelMissing, StorageError, UmiError, UsageError
 
 HERE = Source("a test")

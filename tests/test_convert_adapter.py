@@ -13,8 +13,9 @@ import pytest
 from llama_logits import Loaded
 from tiny_checkpoints import save_model, save_tokenizer
 
-from umi_local.convert.checkpoint_to_gguf import Source, convert_checkpoint
+from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
 from umi_local.convert.merge import merge
+from umi_local.convert.output import Source
 from umi_local.convert.peft_adapter import convert_adapter
 from umi_local.errors import ModelMissing, UmiError, UsageError
 

@@ -11,7 +11,7 @@ import pytest
 from pulling import CONTENT, manifest_file, wheels_source, write_wheels
 from typer.testing import CliRunner
 
-from umi_local import paths
+from umi_local import own_packs, paths
 from umi_local.cli.models import app
 from umi_local.errors import ModelCorrupt, ModelMissing, UsageError
 from umi_local.packs import DEFAULT_PACK, load_pack, pack_names
@@ -123,6 +123,15 @@ def test_force_removes_what_another_pack_uses() -> None:
     (base,) = put_there("mine", base=CONTENT)
     run("rm", "mine", "--yes", "--force")
     assert not base.exists()
+
+
+def test_a_pack_of_the_users_own_goes_and_its_model_stays(tmp_path: Path) -> None:
+    model = tmp_path / "model.gguf"
+    model.write_bytes(CONTENT)
+    manifest = own_packs.add_to_pack("own", own_packs.OwnModel(model, 256), ())
+    assert "Its models stay" in run("rm", "own", "--yes")[1]
+    assert model.read_bytes() == CONTENT
+    assert not manifest.exists()
 
 
 def test_help_begins_with_examples() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from umi_local.errors import ConfigError, UsageError
-from umi_local.manifest import RolePack
+from umi_local.manifest import LocalSource, RolePack
 from umi_local.packs import load_pack
 from umi_local.paths import cannot_write, data_dir, private_dir
 
@@ -68,6 +68,25 @@ def check_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}", name) or name.endswith(".toml"):
         raise UsageError(f"A pack cannot be called {name[:80]!r}.", "Use letters, digits, dots and dashes.")
     _known(name, data_dir() / "packs" / f"{name}.toml")
+
+
+def made_here(pack: RolePack) -> Path | None:
+    """The manifest of a pack that names files of this machine, which only `add_to_pack` makes; None for any other."""
+    path = data_dir() / "packs" / f"{pack.name}.toml"
+    local = any(isinstance(source, LocalSource) for file in pack.files.values() for source in file.sources)
+    return path if local and path.is_file() else None
+
+
+def remove_pack(manifest: Path) -> None:
+    """Delete the manifest of a pack of the user's own; the files that it names stay.
+
+    Raises:
+        StorageError: it cannot be deleted.
+    """
+    try:
+        manifest.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(manifest, error) from error
 
 
 def _known(name: str, path: Path) -> dict[str, Any] | None:

@@ -22,7 +22,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from umi_local.backends.llama_cpp.vocabulary import Vocabulary
-from umi_local.convert.checkpoint_to_gguf import Source, convert_checkpoint
+from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
+from umi_local.convert.output import Source
 from umi_local.messages import Segment
 
 _PARTS = (
@@ -89,7 +90,8 @@ def _compare(original: Path, back: Path, folder: Path) -> int:
 _CONVERT = """
 import sys
 from pathlib import Path
-from umi_local.convert.checkpoint_to_gguf import Source, convert_checkpoint
+from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
+from umi_local.convert.output import Source
 convert_checkpoint(Path(sys.argv[1]), Path(sys.argv[2]), "f16", Source("time"), lambda *_: None)
 # Not ru_maxrss: a process inherits that of the one that started it.
 print(int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) // 1024)

@@ -20,7 +20,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_checkpoints import MODELS, save_model, save_sentencepiece, save_tokenizer
 
-from umi_local.convert.checkpoint_to_gguf import Source, convert_checkpoint
+from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
+from umi_local.convert.output import Source
 
 # The reference knows a tokenizer by a hash of what it makes of one text, which no tokenizer trained here has.
 _DRIVER = """

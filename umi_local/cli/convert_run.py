@@ -13,7 +13,8 @@ from pathlib import Path
 from umi_local import plain
 from umi_local.cli.progress import steps_of
 from umi_local.convert.checkpoint import Checkpoint
-from umi_local.convert.checkpoint_to_gguf import Source, Written, convert_checkpoint, partial
+from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
+from umi_local.convert.output import Source, Written, partial
 from umi_local.convert.weights import WRITTEN
 from umi_local.errors import ConfigError, StorageError, UsageError
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from umi_local.cli import completing
+from umi_local.cli.models_known import OptionalPack, PackArgument, all_packs, files_of, megabytes
+from umi_local.cli.models_remove import remove
 from umi_local.cli.models_vet import vet
 
 if TYPE_CHECKING:
@@ -29,18 +30,11 @@ app = typer.Typer(
 )
 
 
-_PACK = typer.Argument(
-    metavar="NAME|FILE",
-    show_default=False,
-    autocompletion=completing.packs,
-    help="A pack's name, or a manifest of your own.",
-)
-PackArgument = Annotated[str, _PACK]
-OptionalPack = Annotated[str, _PACK]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 app.command(short_help="Check a GGUF from anywhere.")(vet)
+app.command("rm", short_help="Remove a pack's files, or a pack of your own.")(remove)
 
 
 @app.command("list", short_help="List the packs and say which are here.")
@@ -63,7 +57,7 @@ def list_packs(as_json: JsonOption = False) -> None:
             "state": _state(_fetched(pack)),
             "description": pack.description,
         }
-        for pack in _all_packs()
+        for pack in all_packs()
     ]
     if as_json:
         typer.echo(plain.as_json(rows))
@@ -71,7 +65,7 @@ def list_packs(as_json: JsonOption = False) -> None:
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         mark = "*" if row["default"] else " "
-        line = f"{row['name']:<{width}} {mark} {_size(row['bytes']):>8}  {row['state']:<12}  {row['description']}"
+        line = f"{row['name']:<{width}} {mark} {megabytes(row['bytes']):>8}  {row['state']:<12}  {row['description']}"
         typer.echo(plain.printable(line))
 
 
@@ -89,7 +83,7 @@ def pull(name: OptionalPack = "") -> None:
     from umi_local.packs import load_pack
     from umi_local.pull import pull as pull_file
 
-    for file in _files(load_pack(name or _default())):
+    for file in files_of(load_pack(name or _default())):
         with download_progress() as on_progress:
             path = pull_file(file, on_progress)
         typer.echo(path)
@@ -110,7 +104,9 @@ def verify(name: OptionalPack = "") -> None:
     from umi_local.pull import verify as verify_file
 
     files = (
-        _files(load_pack(name)) if name else tuple(f for f in _files(*_all_packs()) if not missing(f) and not f.shipped)
+        files_of(load_pack(name))
+        if name
+        else tuple(f for f in files_of(*all_packs()) if not missing(f) and not f.shipped)
     )
     bad: list[PackFile] = []
     for file in files:
@@ -122,7 +118,7 @@ def verify(name: OptionalPack = "") -> None:
     if not files:
         typer.echo("No model is here yet. Fetch one: umi-local models pull", err=True)
     if bad:
-        raise _bad_files(bad)
+        raise _badfiles(bad)
 
 
 @app.command(short_help="Print what a pack is made of.")
@@ -144,40 +140,6 @@ def show(name: PackArgument, as_json: JsonOption = False) -> None:
         typer.echo(plain.printable("\n".join(_described(pack))))
 
 
-@app.command("rm", short_help="Remove a pack's files.")
-def remove(
-    name: PackArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Remove also what other packs here use.")] = False,
-) -> None:
-    """\b
-    Examples:
-      umi-local models rm smollm2-135m
-      umi-local models rm --yes smollm2-135m
-
-    Remove the files of a pack, after asking, and what a broken-off pull left of them. Files that another pack
-    here needs stay.
-    """
-    from umi_local.packs import load_pack
-    from umi_local.pull import path_of
-    from umi_local.pull import remove as remove_file
-
-    pack = load_pack(name)
-    users = {} if force else _other_users(pack)
-    doomed = [file for file in _files(pack) if not file.shipped and path_of(file).parent.exists()]
-    for file in doomed:
-        if file.sha256 in users:
-            typer.echo(f"Kept {file.filename}: {users[file.sha256]} uses it (--force removes it).", err=True)
-    doomed = [file for file in doomed if file.sha256 not in users]
-    if not doomed:
-        typer.echo("There is nothing to remove.", err=True)
-        return
-    _confirm(doomed, yes)
-    for file in doomed:
-        remove_file(file)
-        typer.echo(f"Removed {file.filename}.", err=True)
-
-
 def _default() -> str:
     from umi_local.packs import DEFAULT_PACK
     from umi_local.paths import config_dir
@@ -186,55 +148,12 @@ def _default() -> str:
     return load_settings(config_dir() / "config.toml").pack or DEFAULT_PACK
 
 
-def _all_packs() -> list[RolePack]:
-    """Every pack that can be read; of the others the reason goes to stderr, for one must not hide the rest."""
-    from umi_local.errors import ConfigError
-    from umi_local.packs import load_pack, pack_names
-    from umi_local.plain import printable
-
-    packs = []
-    for name in pack_names():
-        try:
-            packs.append(load_pack(name))
-        except ConfigError as error:
-            typer.echo(f"warning: {printable(str(error))}", err=True)
-    return packs
-
-
 def _fetched(pack: RolePack) -> list[PackFile]:
     """The files that do not come with umi-local itself."""
     return [file for file in pack.files.values() if not file.shipped]
 
 
-def _files(*packs: RolePack) -> tuple[PackFile, ...]:
-    return tuple({file.sha256: file for pack in packs for file in pack.files.values()}.values())
-
-
-def _other_users(pack: RolePack) -> dict[str, str]:
-    """By sha256, another pack whose files are all here and that uses it."""
-    from umi_local.pull import missing
-
-    others = [other for other in _all_packs() if other.name != pack.name]
-    whole = [other for other in others if not any(map(missing, other.files.values()))]
-    return {file.sha256: other.name for other in whole for file in other.files.values()}
-
-
-def _confirm(files: list[PackFile], yes: bool) -> None:
-    from umi_local.cli.approve import confirmed, interactive
-    from umi_local.errors import UsageError
-    from umi_local.pull import path_of
-
-    if yes:
-        return
-    if not interactive():
-        raise UsageError("Nobody can be asked here whether to remove this.", "Run again with --yes.")
-    for file in files:
-        typer.echo(f"{_size(file.bytes):>8}  {path_of(file)}", err=True)
-    if not confirmed("Remove this?"):
-        raise typer.Exit(1)
-
-
-def _bad_files(bad: list[PackFile]) -> Exception:
+def _badfiles(bad: list[PackFile]) -> Exception:
     from umi_local.errors import ModelCorrupt, ModelMissing
     from umi_local.pull import missing
 
@@ -254,10 +173,6 @@ def _state(files: Iterable[PackFile]) -> str:
         return "damaged" if wrong else "here"
     percent = 100 - 100 * sum(map(bytes_to_fetch, files)) // sum(file.bytes for file in files)
     return f"{percent} % here" if percent else "not here"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.0f} MB"
 
 
 def _as_data(pack: RolePack) -> dict[str, Any]:

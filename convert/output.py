@@ -1,0 +1,89 @@
+"""What every conversion writes: one file that is whole or not there, and where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gguf
+
+import umi_local
+from umi_local.errors import StorageError, UsageError
+
+_HASHED_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a checkpoint came from, for the file's metadata."""
+
+    name: str
+    revision: str = ""
+
+
+@dataclass
+class Written:
+    """What a conversion gave. `warnings` are sentences for the user."""
+
+    path: Path
+    tensors: int
+    bytes: int
+    warnings: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def partial(out: Path) -> Iterator[Path]:
+    """A file beside `out` that takes its place at the end, or is gone if anything went wrong.
+
+    Raises:
+        UsageError: `out` is there already.
+        StorageError: it cannot be written.
+    """
+    if out.exists():
+        raise UsageError(f"{out} is there already.", "Name another file with --out, or remove it first.")
+    path = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        if not out.parent.is_dir():
+            raise UsageError(f"There is no folder {out.parent}.", "Make it first.")
+        yield path
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        path.replace(out)
+    except OSError as error:
+        raise StorageError(
+            f"{out} cannot be written: {error.strerror}.", "Make room, or choose another folder."
+        ) from error
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def provenance(source: Source, sums: Mapping[str, str]) -> dict[str, str | list[str]]:
+    """Where a file comes from, as its metadata tells: what was converted, of which files, and by which version."""
+    told: dict[str, str | list[str]] = {"umi_local.convert.source": source.name}
+    if source.revision:
+        told["umi_local.convert.revision"] = source.revision
+    told["umi_local.convert.version"] = umi_local.__version__
+    told["umi_local.convert.sha256"] = [f"{digest}  {name}" for name, digest in sums.items()]
+    return told
+
+
+def add_texts(writer: gguf.GGUFWriter, metadata: Mapping[str, str | Sequence[str]]) -> None:
+    """Write metadata that is texts and lists of texts."""
+    for key, value in metadata.items():
+        writer.add_string(key, value) if isinstance(value, str) else writer.add_array(key, value)
+
+
+def sha256_of(files: list[Path]) -> dict[str, str]:
+    """Digests by file name."""
+    sums = {}
+    for path in files:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(_HASHED_AT_ONCE):
+                digest.update(block)
+        sums[path.name] = digest.hexdigest()
+    return sums
