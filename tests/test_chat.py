@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Collapsible, Input, OptionList, Static
+from textual.widgets import Collapsible, Input, OptionList, SelectionList, Static
 
 from umi_local.assemble import chosen_tools
 from umi_local.backends.scripted import Line, ScriptedBackend
@@ -30,6 +31,7 @@ from umi_local.tui.calls import arguments_shown, observation_shown
 from umi_local.tui.cards import AnswerCard, CallCard, Card, NoteCard, QuestionCard, State, TurnCard
 from umi_local.tui.packs import PacksScreen
 from umi_local.tui.screens import ApprovalScreen, HelpScreen, SessionsScreen
+from umi_local.tui.tools import ToolsScreen
 
 PLANNER, CALLER, SUMMARIZER = Role.PLANNER, Role.CALLER, Role.SUMMARIZER
 SUM = [
@@ -318,11 +320,70 @@ def test_commands_have_help_and_an_unknown_one_says_so(tmp_path: Path) -> None:
         await chat.type("/help")
         await chat.until(lambda: isinstance(chat.app.screen, HelpScreen))
         await chat.pilot.press("escape")
-        await chat.type("/tools")
-        await chat.until(lambda: bool(chat.cards(NoteCard)))
-        assert "calculator" in chat.cards(NoteCard)[0].text
 
     play(conversation(tmp_path, []), scene)
+
+
+def test_tools_are_chosen_with_what_each_costs(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, [])
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("/tools")
+        await chat.until(lambda: isinstance(chat.app.screen, ToolsScreen))
+        shown = chat.app.screen.query_one(SelectionList)
+        assert "calculator" in str(shown.get_option_at_index(0).prompt)
+        assert "tokens" in str(shown.get_option_at_index(0).prompt)
+        await chat.pilot.press("space", "enter")
+        await chat.until(lambda: "calculator" not in {tool.name for tool in talk.tools})
+        await chat.type("/tools calculator, read_file")
+        assert [tool.name for tool in talk.tools] == ["calculator", "read_file"]
+        await chat.type("/tools nothing_such")
+        assert any("no tool" in note.message for note in chat.app._notifications)
+        assert [tool.name for tool in talk.tools] == ["calculator", "read_file"]
+
+    play(talk, scene)
+
+
+def test_a_session_gets_a_title_that_lists_and_searches_know(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.ask("Hi")
+        await chat.type("/rename Tax papers")
+        assert open_store().list(search="tax")[0].title == "Tax papers"
+        assert "Tax papers" in str(chat.app.query_one("#status", Static).render())
+        await chat.type("/sessions tax")
+        await chat.until(lambda: isinstance(chat.app.screen, SessionsScreen))
+        shown = chat.app.screen.query_one(OptionList).get_option_at_index(0)
+        assert "Tax papers" in str(shown.prompt)
+
+    play(conversation(tmp_path, HELLO), scene)
+
+
+def test_on_a_first_start_the_packs_are_offered(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, [])
+    talk._backend = None
+
+    async def scene(chat: Chat) -> None:
+        await chat.until(lambda: isinstance(chat.app.screen, PacksScreen))
+        texts = " ".join(str(each.render()) for each in chat.app.screen.query(Static))
+        assert "Welcome" in texts
+        await chat.pilot.press("escape")
+        await chat.pilot.pause()
+        assert any("/pack fetches one" in note.message for note in chat.app._notifications)
+
+    play(talk, scene)
+
+
+def test_the_last_code_of_an_answer_is_copied(tmp_path: Path) -> None:
+    script = [HELLO[0], Line(SUMMARIZER, "So:\n\n```python\nprint(1)\n```\n\nThat is all.")]
+
+    async def scene(chat: Chat) -> None:
+        await chat.ask("Hi")
+        await chat.type("/copy code")
+        assert chat.app.clipboard == "print(1)\n"
+        await chat.type("/copy")
+        assert chat.app.clipboard.endswith("That is all.")
+
+    play(conversation(tmp_path, script), scene)
 
 
 def test_a_session_is_exported_and_no_file_is_overwritten(tmp_path: Path) -> None:
@@ -337,6 +398,8 @@ def test_a_session_is_exported_and_no_file_is_overwritten(tmp_path: Path) -> Non
         await chat.type(f"/export {out}")
         await chat.pilot.pause()
         assert out.read_text() == "mine"
+        await chat.type(f"/export {out.with_suffix('.json')}")
+        assert json.loads(out.with_suffix(".json").read_text())["runs"][0]["answer"] == "It is **5**."
 
     play(conversation(tmp_path, SUM), scene)
 
@@ -356,6 +419,44 @@ def test_line_by_line_it_answers_each_line(
     assert told.out == "Hello!\nHello!\n"
     assert "planner" in told.err
     assert len(open_store().list()) == 2
+
+
+def test_line_by_line_has_the_same_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = tmp_path / "model.gguf", tmp_path / "talk.md"
+    model.write_bytes(b"GGUF, so to speak")
+    backend = ScriptedBackend([*SUM, *SUM], context_tokens=50_000, chat_template="<|im_start|>")
+    monkeypatch.setattr("umi_local.conversation.backend_for", lambda wanted: backend)
+    lines = ["/rename early", "What is 2 + 3?", "/rename Sums", "/sessions sums", f"/export {out}", "/find nothing"]
+    lines += [
+        "/find 2 + 3",
+        "/tools calculator",
+        "/again",
+        "/copy",
+        "/theme dark",
+        "/pack",
+        "/resume 9",
+        "/nope",
+        "/help",
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*lines, "/quit"])))
+    with pytest.raises(SystemExit):
+        umi_local(["chat", "--plain", "--model", str(model), "--workspace", str(tmp_path)])
+    told = capsys.readouterr()
+    assert told.out == "It is **5**.\n" * 3
+    said = (
+        "Nothing was asked yet",
+        "called Sums",
+        "Sums  (answered)",
+        "question 1:",
+        "no session '9'",
+        "no command /nope",
+    )
+    for words in (*said, "Written to", "listed", "There are: ", "/export FILE"):
+        assert words in told.err
+    assert "It is **5**." in out.read_text()
+    assert len(open_store().trajectories(open_store().latest().id)) == 2
 
 
 def test_find_goes_from_card_to_card(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ RANKS = [
     "evaluation",
     "permissions setups extensions",
     "assemble doctor",
-    "conversation serve",
+    "conversation chat_commands serve",
     "bench",
     "cli tui",
     "__main__",

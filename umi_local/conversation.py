@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from umi_local.agent import Agent
-from umi_local.assemble import agent_for, backend_for, broadcast, context_for, tell_of_servers, toolbox_for
+from umi_local.assemble import (
+    agent_for,
+    backend_for,
+    broadcast,
+    chosen_tools,
+    context_for,
+    tell_of_servers,
+    toolbox_for,
+)
 from umi_local.messages import Message
 from umi_local.permissions import approval_for, remember
 from umi_local.prompts import messages_of
@@ -100,6 +108,11 @@ class Conversation:
         if agent is not None:
             agent.cancel()
 
+    @property
+    def lacks_model(self) -> bool:
+        """Whether files must be fetched before anything can answer."""
+        return self._backend is None and bool(self.wanted.missing())
+
     def runs(self) -> tuple[Trajectory, ...]:
         """What was asked so far, answered or not."""
         return self.store.trajectories(self.session) if self.session else ()
@@ -118,6 +131,14 @@ class Conversation:
         if self._backend is not None:
             self._backend.close()
         self.wanted, self._backend, self._told = wanted, None, False
+
+    def choose_tools(self, names: Sequence[str]) -> None:
+        """Let the agent know these tools from the next question on.
+
+        Raises:
+            UsageError: a name is no tool's.
+        """
+        self.tools = chosen_tools(names)
 
     def new(self) -> None:
         """Go on in a new session; it is stored with its first question."""

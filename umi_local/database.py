@@ -78,11 +78,12 @@ class Database:
                 f"{self.path} was written by a newer umi-local (format {version}, this one reads {self.version}).",
                 "Upgrade with pip install -U umi-local.",
             )
-        if version == 0:
+        if version < self.version:
             self._create(connection)
 
     def _create(self, connection: sqlite3.Connection) -> None:
-        """The schema says IF NOT EXISTS throughout, as another process may do the same at this moment."""
+        """The schema says IF NOT EXISTS throughout: another process may do the same at this moment, and a file of an
+        earlier version has a part of it."""
         head = f"PRAGMA application_id = {self.mark}; PRAGMA user_version = {self.version};"
         connection.executescript(f"BEGIN IMMEDIATE; {self.schema} {head} COMMIT;")
         with suppress(sqlite3.OperationalError):  # another process is reading; it works without, only slower

@@ -25,7 +25,7 @@ from umi_local.trajectory import Step, Trajectory
 from umi_local.wire import from_json, step_from_json, step_to_json, to_json, to_markdown
 
 INTERRUPTED = "interrupted"
-_VERSION = 1
+_VERSION = 2
 _MARK = 0x756D696C
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
@@ -39,20 +39,29 @@ CREATE INDEX IF NOT EXISTS runs_of_session ON runs (session);
 CREATE TABLE IF NOT EXISTS steps (
   run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, position INTEGER NOT NULL, step TEXT NOT NULL,
   PRIMARY KEY (run, position)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS titles (
+  session TEXT PRIMARY KEY REFERENCES sessions ON DELETE CASCADE, title TEXT NOT NULL) WITHOUT ROWID;
 """
 _SESSIONS = f"""
 SELECT s.*,
   (SELECT count(*) FROM runs WHERE session = s.id) AS runs,
-  (SELECT query FROM runs WHERE session = s.id ORDER BY id LIMIT 1) AS title,
+  coalesce((SELECT title FROM titles WHERE session = s.id),
+    (SELECT query FROM runs WHERE session = s.id ORDER BY id LIMIT 1)) AS title,
   (SELECT coalesce(stop, '{INTERRUPTED}') FROM runs WHERE session = s.id ORDER BY id DESC LIMIT 1) AS state
 FROM sessions s
 """
-_HOLDS = "EXISTS (SELECT 1 FROM runs WHERE session = s.id AND (holds(query, :text) OR holds(answer, :text)))"
+_HOLDS = """
+(EXISTS (SELECT 1 FROM runs WHERE session = s.id AND (holds(query, :text) OR holds(answer, :text)))
+  OR EXISTS (SELECT 1 FROM titles WHERE session = s.id AND holds(title, :text)))
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A saved conversation. `title` is its first query, `state` how its last run stopped, or `interrupted`."""
+    """A saved conversation.
+
+    `title` is what it was called, else its first query; `state` how its last run stopped, or `interrupted`.
+    """
 
     id: str
     created: datetime
@@ -100,7 +109,7 @@ class SessionStore:
         return tuple(trajectory for _, trajectory in self._runs(self.get(session_id).id))
 
     def list(self, limit: int = 20, search: str = "") -> tuple[Session, ...]:
-        """Sessions with at least one run, last used first; `search` is looked for in queries and answers."""
+        """Sessions with at least one run, last used first; `search` is looked for in titles, queries and answers."""
         found = _HOLDS if search else "EXISTS (SELECT 1 FROM runs WHERE session = s.id)"
         query = f"{_SESSIONS} WHERE {found} ORDER BY s.used DESC, s.rowid DESC LIMIT :limit"
         with self._database.transaction() as connection:
@@ -132,6 +141,14 @@ class SessionStore:
         if not found:
             raise UsageError("There is no session yet.", 'Start one with umi-local ask "...".')
         return found[0]
+
+    def rename(self, session_id: str, title: str) -> None:
+        """Call a session something; an empty title gives it its first query's words again."""
+        found, named = self.get(session_id).id, " ".join(title.split())
+        with self._database.transaction(write=True) as connection:
+            connection.execute("DELETE FROM titles WHERE session = ?", (found,))
+            if named:
+                connection.execute("INSERT INTO titles VALUES (?, ?)", (found, _storable(named)))
 
     def remove(self, session_id: str) -> None:
         """Forget a session; its bytes in the file are overwritten."""

@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from umi_local.cli import choices
-
-if TYPE_CHECKING:
-    from umi_local.conversation import Conversation, Verdict
-    from umi_local.toolbox import ApprovalRequest
 
 
 def chat(
@@ -39,9 +35,10 @@ def chat(
       umi-local chat --plain
 
     Open the chat: each role's turn and tool call on a card, approvals in place, sessions that go on after a kill.
-    With --plain, or where there is no terminal, the same line by line.
+    With --plain, or where there is no terminal, the same line by line, with the same commands.
     """
     from umi_local.assemble import check_tool_names, chosen_tools
+    from umi_local.cli.chat_plain import line_by_line
     from umi_local.conversation import Conversation
     from umi_local.permissions import approval_for, tools_named
     from umi_local.sessions import open_store
@@ -54,9 +51,9 @@ def chat(
     rules = (allow or (), deny or ())
     approval_for(wanted.settings, _folder(workspace), *rules)  # a wrong rule is told before the first question
     conversation = Conversation(wanted, chosen, workspace, store, None, *rules, found)
-    choices.pull_missing(wanted)
     if plain or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _line_by_line(conversation)
+        choices.pull_missing(wanted)
+        line_by_line(conversation)
     else:
         # Found by name: neither front end imports the other.
         app = import_module("umi_local.tui").ChatApp(conversation)
@@ -70,49 +67,3 @@ def _folder(workspace: Path) -> Path:
     if not workspace.is_dir():
         raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
     return workspace
-
-
-def _line_by_line(conversation: Conversation) -> None:
-    """Questions from standard input, a line each; answers on standard output, steps on standard error."""
-    from umi_local.cli.approve import interactive
-    from umi_local.cli.console import StepPrinter
-    from umi_local.errors import UmiError
-    from umi_local.plain import printable
-
-    if interactive():
-        conversation.approve = _asked
-        typer.echo("Plain chat. A question a line; /new starts a session, /quit or the end of input leaves.", err=True)
-    try:
-        while line := _read_line():
-            question = line.strip()
-            if question in ("/quit", "/bye", "/exit"):
-                break
-            if question == "/new":
-                conversation.new()
-            elif question:
-                try:
-                    run, _ = conversation.ask(question, StepPrinter())
-                    typer.echo(printable(run.answer) if run.answer else f"No answer: {run.stop}.")
-                except UmiError as error:
-                    typer.echo(printable(str(error)), err=True)
-    finally:
-        conversation.close()
-
-
-def _read_line() -> str:
-    if sys.stdin.isatty():
-        sys.stderr.write("you: ")
-        sys.stderr.flush()
-    return sys.stdin.readline()
-
-
-def _asked(request: ApprovalRequest) -> Verdict:
-    """The approval as numbered choices; Enter alone denies."""
-    from umi_local.cli.approve import choice
-    from umi_local.conversation import Verdict
-
-    named = {"1": Verdict.ONCE, "2": Verdict.SESSION, "3": Verdict.DENY}
-    told = {"1": "allow once", "2": f"allow {request.tool} for this session", "3": "deny"}
-    if request.always and not request.reason:
-        named["4"], told["4"] = Verdict.ALWAYS, f"always allow {request.always}"
-    return named[choice(request, told, default="3")]

@@ -162,6 +162,23 @@ def audit(
         typer.echo(plain.printable(f"{line['time']}  {line['decision']:<8} {line['tool']}  by {by}{after}"))
 
 
+@app.command(short_help="Call a session something.")
+def rename(
+    session_id: IdArgument,
+    title: Annotated[str, typer.Argument(show_default=False, help="What lists call it; empty: its first question.")],
+) -> None:
+    """\b
+    Examples:
+      umi-local sessions rename 20261123-18 "Tax papers"
+      umi-local sessions rename 20261123-18 ""
+
+    Call a session something. Lists and searches know it by that.
+    """
+    from umi_local.sessions import open_store
+
+    open_store().rename(session_id, title)
+
+
 @app.command("rm", short_help="Remove sessions for good.")
 def remove(
     session_ids: Annotated[list[str], typer.Argument(metavar="ID...", show_default=False, help="Which sessions.")],

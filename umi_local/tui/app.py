@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import queue
-from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on, work
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Footer, Input, Static
 
+from umi_local.chat_commands import COMMANDS, last_code
 from umi_local.conversation import Conversation, Verdict
 from umi_local.errors import UmiError
 from umi_local.events import Event
 from umi_local.plain import printable
 from umi_local.toolbox import ApprovalRequest
 from umi_local.trajectory import StopReason
-from umi_local.tui.appearance import dress, keys_of, theme_named
+from umi_local.tui.appearance import dress, keys_of
 from umi_local.tui.cards import AnswerCard, NoteCard, QuestionCard, State
-from umi_local.tui.commands import COMMANDS, export
+from umi_local.tui.commands import choose_pack, open_sessions, run_command
+from umi_local.tui.editor import written_in_editor
 from umi_local.tui.messages import AgentEvent, ApprovalWanted, RunDone
-from umi_local.tui.packs import PacksScreen
 from umi_local.tui.question import QuestionInput
-from umi_local.tui.screens import ApprovalScreen, HelpScreen, SessionsScreen
+from umi_local.tui.screens import ApprovalScreen, HelpScreen
 from umi_local.tui.status import status_line
 from umi_local.tui.transcript import Transcript, title_of_stop
 
@@ -43,6 +43,7 @@ class ChatApp(App[None]):
         Binding("ctrl+n", "new", "New", id="new"),
         Binding("ctrl+r", "sessions", "Sessions", id="sessions"),
         Binding("ctrl+o", "fold", "Fold calls", id="fold"),
+        Binding("ctrl+g", "editor", "Editor", show=False, id="editor"),
         Binding("ctrl+y", "copy", "Copy answer", id="copy"),
         Binding("f1", "help", "Help", id="help"),
         Binding("ctrl+c", "interrupt", "Stop, twice to leave", show=False, priority=True, id="interrupt"),
@@ -60,7 +61,7 @@ class ChatApp(App[None]):
         self.busy = False
         self._asking: queue.Queue[Verdict] | None = None
         self._leaving = False
-        self._question = QuestionInput(id="question")
+        self.question = QuestionInput(id="question")
         chosen = conversation.wanted.settings.chat
         dress(self, chosen.theme, chosen.keys)
 
@@ -69,13 +70,15 @@ class ChatApp(App[None]):
         with Horizontal(id="main"):
             yield self.transcript
             yield self._side
-        yield self._question
+        yield self.question
         yield Footer(show_command_palette=True)
 
     async def on_mount(self) -> None:
-        self._show_status({})
+        self.show_status({})
         self.query_one("#question").focus()
         await self._show_session()
+        if self.conversation.lacks_model:
+            choose_pack(self, first=True)
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= _WIDE, "wide")
@@ -95,12 +98,12 @@ class ChatApp(App[None]):
             return
         event.input.clear()
         if text.startswith("/"):
-            await self.command(text)
+            await run_command(self, text)
         else:
             await self.ask(text)
 
     async def ask(self, question: str) -> None:
-        self._question.remember(question)
+        self.question.remember(question)
         self.busy = self.transcript.working = True
         await self.transcript.add(QuestionCard(question))
         self._run(question)
@@ -134,7 +137,7 @@ class ChatApp(App[None]):
         elif message.run is not None and message.run.stop is not StopReason.ANSWERED:
             state = State.STOPPED if message.run.stop is StopReason.CANCELLED else State.FAILED
             await self.transcript.add(NoteCard(title_of_stop(message.run.stop), state, "Stopped"))
-        self._show_status(message.stats)
+        self.show_status(message.stats)
 
     # Approval, asked for by the run's thread
 
@@ -159,40 +162,7 @@ class ChatApp(App[None]):
         self.transcript.waits(True)
         self.push_screen(ApprovalScreen(message.request), decided)
 
-    # Commands and keys
-
-    async def command(self, text: str) -> None:
-        name, _, argument = text.partition(" ")
-        match name:
-            case "/new":
-                await self.action_new()
-            case "/sessions":
-                self.action_sessions()
-            case "/again":
-                if self._question.asked:
-                    await self.ask(self._question.asked[-1])
-            case "/tools":
-                names = ", ".join(tool.name for tool in self.conversation.tools)
-                await self.transcript.add(NoteCard(names, title="Tools"))
-            case "/export":
-                self._export(argument.strip())
-            case "/copy":
-                self.action_copy()
-            case "/find":
-                if not self.transcript.find(argument.strip()):
-                    self.notify("Nothing in this session says that.", severity="warning")
-            case "/pack":
-                self._choose_pack()
-            case "/theme":
-                self._wear(argument.strip())
-            case "/help":
-                self.action_help()
-            case "/quit" | "/bye" | "/exit":
-                self.exit()
-            case _:
-                self.notify(
-                    f"There is no command {printable(name)}. /help lists them.", severity="warning", markup=False
-                )
+    # Keys
 
     def action_stop(self) -> None:
         """Stop the run and keep what was said; what it asks for is denied."""
@@ -220,63 +190,57 @@ class ChatApp(App[None]):
             await self._show_session()
 
     def action_sessions(self) -> None:
-        if not self.busy:
-            self.push_screen(SessionsScreen(self.conversation.store), self._resume)
+        open_sessions(self)
 
-    async def _resume(self, session: str | None) -> None:
+    async def resume(self, session: str | None) -> None:
+        """Go on in the session whose id begins so; without one, in a new one if the open one was removed."""
         open_now = self.conversation.session
         if open_now and not session and open_now not in {held.id for held in self.conversation.store.list(10_000)}:
-            await self.action_new()  # it was removed in the list
-        if session:
+            await self.action_new()
+        if session and not self.busy:
             try:
                 self.conversation.resume(session)
                 await self._show_session()
             except UmiError as error:
-                self._tell(error)
+                self.tell(error)
 
     def action_fold(self) -> None:
         self.transcript.fold_all()
 
     def action_copy(self) -> None:
+        self.copy_answer()
+
+    def copy_answer(self, code: bool = False) -> None:
+        """Copy the last answer, or the last block of code in an answer."""
         answers = [card.text for card in self.transcript.query(AnswerCard) if card.text]
-        if answers:
-            self.copy_to_clipboard(answers[-1])
-            self.notify("The last answer is copied.")
+        found = [text for text in map(last_code, answers) if text] if code else answers
+        if found:
+            self.copy_to_clipboard(found[-1])
+        what = "code" if code else "answer"
+        self.notify(f"The last {what} is copied." if found else f"There is no {what} to copy.")
+
+    async def action_editor(self) -> None:
+        """Write the question in the person's own editor; what is saved there is asked."""
+        if self.busy:
+            return
+        try:
+            with self.suspend():
+                text = written_in_editor(self.question.value)
+        except SuspendNotSupported:
+            self.notify("An editor cannot be opened here.", severity="warning")
+        except UmiError as error:
+            self.tell(error)
+        else:
+            self.question.clear()
+            if text:
+                await self.ask(text)
 
     def action_help(self) -> None:
         keys = keys_of(self, self.conversation.wanted.settings.chat.keys)
         lines = ["Keys", *keys, "up, down   earlier questions", "", "Commands"]
-        self.push_screen(HelpScreen([*lines, *(f"{name:<14} {what}" for name, what in COMMANDS.items())]))
+        self.push_screen(HelpScreen([*lines, *(f"{name:<18} {what}" for name, what in COMMANDS.items())]))
 
-    def _choose_pack(self) -> None:
-        def chosen(name: str | None) -> None:
-            if name and name != self.conversation.wanted.pack_name:
-                self.conversation.play_with(name)
-                self._show_status({})
-                self.notify(printable(f"From now on {name} answers."), markup=False)
-
-        if not self.busy:
-            self.push_screen(PacksScreen(self.conversation.wanted.pack_name), chosen)
-
-    def _wear(self, theme: str) -> None:
-        try:
-            self.theme = theme_named(theme)
-        except UmiError as error:
-            self._tell(error)
-
-    def _export(self, file: str) -> None:
-        try:
-            runs = self.conversation.runs()
-            if not file or not runs:
-                self.notify("Name a file: /export talk.md" if runs else "Nothing was asked yet.", severity="warning")
-                return
-            export(runs, Path(file).expanduser())
-        except UmiError as error:
-            self._tell(error)
-        else:
-            self.notify(printable(f"Written to {file}."), markup=False)
-
-    def _tell(self, error: UmiError) -> None:
+    def tell(self, error: UmiError) -> None:
         self.notify(printable(str(error)), severity="error", markup=False)
 
     # What is shown
@@ -285,15 +249,15 @@ class ChatApp(App[None]):
         """The transcript of the conversation as it is stored."""
         await self.transcript.clear()
         runs = self.conversation.runs()
-        self._question.forget()
-        self._question.remember(*(run.query for run in runs))
+        self.question.forget()
+        self.question.remember(*(run.query for run in runs))
         if not runs:
             where = "" if self.conversation.wanted.served_roles else "Nothing leaves this machine. "
             welcome = f"{_WELCOME}{where}/help shows keys and commands."
             await self.transcript.mount(Static(welcome, id="welcome", markup=False))
         for run in runs:
             await self.transcript.show_run(run)
-        self._show_status({})
+        self.show_status({})
 
-    def _show_status(self, stats: dict[str, Any]) -> None:
+    def show_status(self, stats: dict[str, Any]) -> None:
         self._status.update(status_line(self.conversation, stats))

@@ -1,37 +1,118 @@
-"""The commands that may be typed instead of a question."""
+"""The commands of the screen's chat: what each does with the app."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from umi_local.errors import StorageError
-from umi_local.trajectory import Trajectory
-from umi_local.wire import to_markdown
+from umi_local.chat_commands import COMMANDS, LEAVE, export
+from umi_local.errors import UmiError
+from umi_local.plain import printable
+from umi_local.tui.appearance import theme_named
+from umi_local.tui.packs import PacksScreen
+from umi_local.tui.screens import SessionsScreen
+from umi_local.tui.tools import ToolsScreen
 
-COMMANDS = {
-    "/new": "start a new session",
-    "/sessions": "resume an earlier session",
-    "/again": "ask the last question again",
-    "/tools": "list the tools",
-    "/export FILE": "write this session as Markdown",
-    "/copy": "copy the last answer",
-    "/find TEXT": "go to the next card that says it",
-    "/pack": "let another pack answer",
-    "/theme NAME": "dark, light, high-contrast or 16-colours",
-    "/help": "keys and commands",
-    "/quit": "leave",
-}
+if TYPE_CHECKING:
+    from umi_local.tui.app import ChatApp
 
 
-def export(runs: Sequence[Trajectory], path: Path) -> None:
-    """Write runs as Markdown into a new file.
-
-    Raises:
-        StorageError: the file is there already or cannot be written.
-    """
+async def run_command(app: ChatApp, text: str) -> None:
+    """Do what a line that begins with a slash says; what cannot be done is told in the corner."""
+    name, _, argument = text.partition(" ")
+    argument = argument.strip()
     try:
-        with path.open("x", encoding="utf-8") as target:
-            target.write("\n\n---\n\n".join(map(to_markdown, runs)) + "\n")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from None
+        await _run(app, name, argument)
+    except UmiError as error:
+        app.tell(error)
+
+
+async def _run(app: ChatApp, name: str, argument: str) -> None:
+    match name:
+        case "/new":
+            await app.action_new()
+        case "/sessions":
+            open_sessions(app, argument)
+        case "/resume":
+            await app.resume(argument)
+        case "/rename":
+            _rename(app, argument)
+        case "/again":
+            if app.question.asked:
+                await app.ask(app.question.asked[-1])
+        case "/tools":
+            _choose_tools(app, argument)
+        case "/pack":
+            choose_pack(app, argument)
+        case "/export":
+            _export(app, argument)
+        case "/copy":
+            app.copy_answer(code=argument == "code")
+        case "/find":
+            if not app.transcript.find(argument):
+                app.notify("Nothing in this session says that.", severity="warning")
+        case "/theme":
+            app.theme = theme_named(argument)
+        case "/help":
+            app.action_help()
+        case _ if name in LEAVE:
+            app.exit()
+        case _:
+            known = ", ".join(line.split()[0] for line in COMMANDS)
+            app.notify(f"There is no command {printable(name)}. There are: {known}.", severity="warning", markup=False)
+
+
+def open_sessions(app: ChatApp, search: str = "") -> None:
+    """The list of sessions, to go on with one."""
+    if not app.busy:
+        app.push_screen(SessionsScreen(app.conversation.store, search), app.resume)
+
+
+def choose_pack(app: ChatApp, name: str = "", first: bool = False) -> None:
+    """Let another pack answer, once its files are here; on a `first` start there is none that could."""
+
+    def chosen(name: str | None) -> None:
+        if not name:
+            if first:
+                app.notify("No model is here yet, so nothing can answer. /pack fetches one.", severity="warning")
+            return
+        if name != app.conversation.wanted.pack_name:
+            app.conversation.play_with(name)
+            app.notify(printable(f"From now on {name} answers."), markup=False)
+        app.show_status({})
+
+    if not app.busy:
+        app.push_screen(PacksScreen(app.conversation.wanted.pack_name, name, first), chosen)
+
+
+def _choose_tools(app: ChatApp, names: str) -> None:
+    def chosen(names: list[str] | None) -> None:
+        if names is not None:
+            app.conversation.choose_tools(names)
+            app.notify(f"{len(names)} tools are listed from the next question on.")
+
+    if app.busy:
+        return
+    if names:
+        chosen([name.strip() for name in names.split(",") if name.strip()])
+    else:
+        app.push_screen(ToolsScreen([tool.name for tool in app.conversation.tools]), chosen)
+
+
+def _rename(app: ChatApp, title: str) -> None:
+    session = app.conversation.session
+    if not session or not title:
+        app.notify("Give a title: /rename Tax papers" if session else "Nothing was asked yet.", severity="warning")
+        return
+    app.conversation.store.rename(session, title)
+    app.show_status({})
+    app.notify(printable(f"This session is called {title}."), markup=False)
+
+
+def _export(app: ChatApp, file: str) -> None:
+    session = app.conversation.session
+    if not session or not file:
+        app.notify("Name a file: /export talk.md" if session else "Nothing was asked yet.", severity="warning")
+        return
+    export(app.conversation.store, session, Path(file).expanduser())
+    app.notify(printable(f"Written to {file}."), markup=False)

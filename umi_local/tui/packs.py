@@ -19,20 +19,28 @@ from umi_local.packs import load_pack, pack_names
 from umi_local.plain import printable
 from umi_local.pull import Progress, bytes_to_fetch, pull
 
+_FIRST = (
+    "A pack is the model that answers, with an adapter for each role. It is fetched once; after that\n"
+    "nothing leaves this machine. The marked one is the default. Which shall it be?"
+)
+
 
 class PacksScreen(ModalScreen[str]):
     """The packs with what they take. Gives the chosen one's name once its files are here, empty for none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss('')", "Back")]
 
-    def __init__(self, current: str) -> None:
+    def __init__(self, current: str, wanted: str = "", first: bool = False) -> None:
+        """With `wanted` that pack is taken at once; a `first` start tells what this is for."""
         super().__init__()
-        self._current = current
+        self._current, self._wanted, self._first = current, wanted, first
         self._fetching = False
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Static(Text("Packs", "bold"), markup=False)
+            yield Static(Text("Welcome to umi-local" if self._first else "Packs", "bold"), markup=False)
+            if self._first:
+                yield Static(Text(_FIRST), classes="value", markup=False)
             yield OptionList(id="packs")
             yield ProgressBar(id="progress", show_eta=True)
             yield Static("Enter takes one (and fetches it first where it is not here), Esc goes back", classes="hint")
@@ -41,12 +49,24 @@ class PacksScreen(ModalScreen[str]):
         self.query_one(ProgressBar).display = False
         options = self.query_one(OptionList)
         options.add_options([Option(_line(pack, pack.name == self._current), id=pack.name) for pack in _packs()])
+        current = [pack.name for pack in _packs()].index(self._current) if self._known(self._current) else 0
+        options.highlighted = current
         options.focus()
+        if self._known(self._wanted):
+            self._take(self._wanted)
+        elif self._wanted:
+            self._failed(f"There is no pack {self._wanted}.")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self._take(str(event.option_id))
+
+    def _known(self, name: str) -> bool:
+        return name in {pack.name for pack in _packs()}
+
+    def _take(self, name: str) -> None:
         if not self._fetching:
             self._fetching = True
-            self._fetch(str(event.option_id))
+            self._fetch(name)
 
     @work(thread=True)
     def _fetch(self, name: str) -> None:

@@ -6,8 +6,8 @@ from textual.events import Key
 from textual.suggester import SuggestFromList
 from textual.widgets import Input
 
+from umi_local.chat_commands import COMMANDS
 from umi_local.plain import printable
-from umi_local.tui.commands import COMMANDS
 
 
 class QuestionInput(Input):

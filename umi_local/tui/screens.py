@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from umi_local.chat_commands import session_line
 from umi_local.conversation import Verdict
 from umi_local.errors import UmiError
 from umi_local.plain import printable, visible
@@ -84,19 +85,19 @@ class SessionsScreen(ModalScreen[str]):
         Binding("delete,ctrl+d", "remove", "Remove", show=False),
     ]
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: SessionStore, search: str = "") -> None:
         super().__init__()
-        self._store = store
+        self._store, self._search = store, search
         self._doomed = ""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Input(placeholder="search in questions and answers", id="search")
+            yield Input(self._search, placeholder="search in titles, questions and answers", id="search")
             yield OptionList(id="sessions")
             yield Static("Enter resumes, Delete twice in the list removes, Esc goes back", classes="hint")
 
     def on_mount(self) -> None:
-        self._fill("")
+        self._fill(self._search)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._fill(event.value)
@@ -135,7 +136,7 @@ class SessionsScreen(ModalScreen[str]):
     def _fill(self, search: str) -> None:
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options([Option(_line(session), id=session.id) for session in self._store.list(50, search)])
+        options.add_options([Option(_row(session), id=session.id) for session in self._store.list(50, search)])
         if not options.option_count:
             options.add_option(Option("no session matches", disabled=True))
 
@@ -163,7 +164,5 @@ def changes(diff: str) -> Text:
     return text
 
 
-def _line(session: Session) -> Text:
-    when = session.used.astimezone().strftime("%Y-%m-%d %H:%M")
-    title = " ".join(printable(session.title).split())[:80]
-    return Text(f"{when}  {session.runs:>2}  {title}  ({session.state})", no_wrap=True, overflow="ellipsis")
+def _row(session: Session) -> Text:
+    return Text(session_line(session), no_wrap=True, overflow="ellipsis")

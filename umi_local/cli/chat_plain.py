@@ -1,0 +1,138 @@
+"""The chat line by line, for screen readers and pipes: no boxes, no redraws, roles in words, numbered choices."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from umi_local.assemble import known_tools
+from umi_local.chat_commands import COMMANDS, LEAVE, export, last_code, session_line, tokens_of
+from umi_local.cli.approve import choice, interactive
+from umi_local.cli.choices import pull_missing
+from umi_local.cli.console import StepPrinter
+from umi_local.conversation import Conversation, Verdict
+from umi_local.errors import UmiError
+from umi_local.packs import pack_names
+from umi_local.plain import printable
+from umi_local.toolbox import ApprovalRequest
+
+
+def line_by_line(conversation: Conversation) -> None:
+    """Questions from standard input, a line each; answers on standard output, all else on standard error."""
+    if interactive():
+        conversation.approve = _asked
+        _tell("Plain chat. A question a line; /help lists the commands, /quit or the end of input leaves.")
+    try:
+        while line := _read_line():
+            said = line.strip()
+            if said.split(" ")[0] in LEAVE:
+                break
+            try:
+                if said.startswith("/"):
+                    _command(conversation, said)
+                elif said:
+                    _ask(conversation, said)
+            except UmiError as error:
+                _tell(str(error))
+    finally:
+        conversation.close()
+
+
+def _ask(conversation: Conversation, question: str) -> None:
+    run, _ = conversation.ask(question, StepPrinter())
+    typer.echo(printable(run.answer) if run.answer else f"No answer: {run.stop}.")
+
+
+def _command(conversation: Conversation, line: str) -> None:
+    name, _, argument = line.partition(" ")
+    argument = argument.strip()
+    match name:
+        case "/new":
+            conversation.new()
+            _tell("A new session.")
+        case "/sessions":
+            for session in conversation.store.list(50, argument):
+                _tell(f"{session.id}  {session_line(session)}")
+        case "/resume":
+            conversation.resume(argument)
+            _tell(f"Session {conversation.session}, {len(conversation.runs())} questions so far.")
+        case "/again" if runs := conversation.runs():
+            _ask(conversation, runs[-1].query)
+        case "/tools":
+            _tools(conversation, argument)
+        case "/pack":
+            _pack(conversation, argument)
+        case "/help":
+            _tell("\n".join(f"{command:<18} {what}" for command, what in COMMANDS.items()))
+        case "/theme":
+            _tell("There are no colours here; /theme is for the screen's chat.")
+        case "/rename" | "/export" | "/copy" | "/find" | "/again":
+            _of_session(conversation, name, argument)
+        case _:
+            _tell(f"There is no command {name}. /help lists them.")
+
+
+def _of_session(conversation: Conversation, name: str, argument: str) -> None:
+    """What is done with the session that is open."""
+    runs = conversation.runs()
+    if not runs:
+        _tell("Nothing was asked yet.")
+    elif name == "/copy":
+        # There is no clipboard to trust here: it is printed again, alone.
+        texts = [last_code(run.answer) if argument == "code" else run.answer for run in runs]
+        typer.echo(printable(next((text for text in reversed(texts) if text), "")))
+    elif not argument:
+        _tell(f"{name} wants a word more; see /help.")
+    elif name == "/rename":
+        conversation.store.rename(conversation.session, argument)
+        _tell(f"This session is called {argument}.")
+    elif name == "/export":
+        export(conversation.store, conversation.session, Path(argument).expanduser())
+        _tell(f"Written to {argument}.")
+    else:
+        for number, run in enumerate(runs, 1):
+            if argument.casefold() in f"{run.query}\n{run.answer}".casefold():
+                _tell(f"question {number}: {run.query}\nanswer: {run.answer}")
+
+
+def _tools(conversation: Conversation, names: str) -> None:
+    if names:
+        conversation.choose_tools([name.strip() for name in names.split(",") if name.strip()])
+    listed = {tool.name for tool in conversation.tools}
+    for tool in known_tools():
+        mark = "listed" if tool.name in listed else "off"
+        _tell(f"{tool.name:<18} {mark:<7} {tokens_of(tool):>4} tokens  {tool.effect.value}")
+
+
+def _pack(conversation: Conversation, name: str) -> None:
+    if name:
+        before = conversation.wanted.pack_name
+        conversation.play_with(name)
+        try:
+            pull_missing(conversation.wanted)
+        except UmiError:
+            conversation.play_with(before)
+            raise
+    _tell(f"{conversation.wanted.pack_name} answers. There are: {', '.join(pack_names())}.")
+
+
+def _tell(text: str) -> None:
+    typer.echo(printable(text), err=True)
+
+
+def _read_line() -> str:
+    if sys.stdin.isatty():
+        sys.stderr.write("you: ")
+        sys.stderr.flush()
+    return sys.stdin.readline()
+
+
+def _asked(request: ApprovalRequest) -> Verdict:
+    """The approval as numbered choices; Enter alone denies."""
+    named = {"1": Verdict.ONCE, "2": Verdict.SESSION, "3": Verdict.DENY}
+    told = {"1": "allow once", "2": f"allow {request.tool} for this session", "3": "deny"}
+    if request.always and not request.reason:
+        named["4"], told["4"] = Verdict.ALWAYS, f"always allow {request.always}"
+    return named[choice(request, told, default="3")]
