@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
-import threading
-from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from textual.pilot import Pilot
+from chatting import CALLER, HELLO, PLANNER, SUM, SUMMARIZER, WRITE, Broken, Chat, Slow, conversation, play
 from textual.widgets import Collapsible, Input, OptionList, SelectionList, Static
 
-from umi_local.assemble import chosen_tools
 from umi_local.backends.scripted import Line, ScriptedBackend
 from umi_local.cli.main import run as umi_local
-from umi_local.conversation import Conversation
-from umi_local.errors import ConfigError, ModelFailed
-from umi_local.messages import Completion, Role
+from umi_local.errors import ConfigError
 from umi_local.sessions import open_store
 from umi_local.settings import Chat as ChatSettings
 from umi_local.settings import Settings
@@ -28,69 +21,10 @@ from umi_local.trajectory import StopReason
 from umi_local.tui import ChatApp
 from umi_local.tui.appearance import THEMES
 from umi_local.tui.calls import arguments_shown, observation_shown
-from umi_local.tui.cards import AnswerCard, CallCard, Card, NoteCard, QuestionCard, State, TurnCard
+from umi_local.tui.cards import AnswerCard, CallCard, NoteCard, QuestionCard, State, TurnCard
 from umi_local.tui.packs import PacksScreen
 from umi_local.tui.screens import ApprovalScreen, HelpScreen, SessionsScreen
 from umi_local.tui.tools import ToolsScreen
-
-PLANNER, CALLER, SUMMARIZER = Role.PLANNER, Role.CALLER, Role.SUMMARIZER
-SUM = [
-    Line(PLANNER, "Use calculator to work out 2 + 3. Next: caller."),
-    Line(CALLER, '{"name": "calculator", "arguments": {"expression": "2 + 3"}}'),
-    Line(PLANNER, "The result is there. Next: conclusion."),
-    Line(SUMMARIZER, "It is **5**."),
-]
-WRITE = [
-    Line(PLANNER, "Use write_file to write a.txt. Next: caller."),
-    Line(CALLER, '{"name": "write_file", "arguments": {"path": "a.txt", "content": "hello"}}'),
-    Line(PLANNER, "The result is there. Next: conclusion."),
-    Line(SUMMARIZER, "Done."),
-]
-HELLO = [Line(PLANNER, "No tool is needed for this. Next: conclusion."), Line(SUMMARIZER, "Hello!")]
-
-Play = Callable[["Chat"], Awaitable[None]]
-
-
-class Chat:
-    """An app under test, with its pilot."""
-
-    def __init__(self, app: ChatApp, pilot: Pilot[None]) -> None:
-        self.app, self.pilot = app, pilot
-
-    async def type(self, text: str) -> None:
-        self.app.query_one("#question", Input).value = text
-        await self.pilot.press("enter")
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        for _ in range(400):
-            await self.pilot.pause(0.01)
-            if true():
-                return
-        raise AssertionError([f"{card.title}: {card.state}" for card in self.app.query(Card)])
-
-    async def ask(self, text: str) -> None:
-        await self.type(text)
-        await self.until(lambda: not self.app.busy)
-
-    def cards(self, kind: type[Card] = Card) -> list[Any]:
-        return list(self.app.query(kind))
-
-
-def conversation(tmp_path: Path, script: Sequence[Line], backend: Any = None, session: str = "") -> Conversation:
-    (tmp_path / "files").mkdir(exist_ok=True)
-    tools = chosen_tools(None)
-    made = Conversation(setup(Settings()), tools, tmp_path / "files", open_store(), session=session)
-    made._backend = backend or ScriptedBackend(script, context_tokens=50_000)
-    return made
-
-
-def play(talk: Conversation, scene: Play, size: tuple[int, int] = (100, 40)) -> None:
-    async def act() -> None:
-        app = ChatApp(talk)
-        async with app.run_test(size=size) as pilot:
-            await scene(Chat(app, pilot))
-
-    asyncio.run(act())
 
 
 def test_each_turn_is_a_card_and_the_answer_is_shown(tmp_path: Path) -> None:
@@ -169,23 +103,6 @@ def test_leaving_while_a_tool_asks_denies_it(tmp_path: Path) -> None:
     assert not (tmp_path / "files" / "a.txt").exists()
 
 
-class Slow(ScriptedBackend):
-    """Writes until it is cancelled."""
-
-    def __init__(self) -> None:
-        super().__init__([], context_tokens=50_000)
-        self.began, self.stop = threading.Event(), threading.Event()
-
-    def complete(self, role: Role, prompt: Any, constraint: Any, sampling: Any, on_token: Any = print) -> Completion:
-        on_token("Thinking")
-        self.began.set()
-        assert self.stop.wait(20)
-        return Completion("Thinking", finished=False)
-
-    def cancel(self) -> None:
-        self.stop.set()
-
-
 def test_escape_stops_a_run_and_keeps_what_was_said(tmp_path: Path) -> None:
     slow = Slow()
     talk = conversation(tmp_path, [], slow)
@@ -217,11 +134,6 @@ def test_typing_goes_on_while_a_run_is_at_work(tmp_path: Path) -> None:
         slow.cancel()
 
     play(conversation(tmp_path, [], slow), scene)
-
-
-class Broken(ScriptedBackend):
-    def complete(self, *_: Any, **__: Any) -> Completion:
-        raise ModelFailed("The model's process ended.", "Ask again to start a new one.")
 
 
 def test_a_model_that_dies_is_a_card_and_the_question_can_be_asked_again(tmp_path: Path) -> None:

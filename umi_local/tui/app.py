@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on, work
-from textual.app import App, ComposeResult, SuspendNotSupported
+from textual.app import App, ComposeResult, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from umi_local.chat_commands import COMMANDS, last_code
@@ -21,7 +23,7 @@ from umi_local.toolbox import ApprovalRequest
 from umi_local.trajectory import StopReason
 from umi_local.tui.appearance import dress, keys_of
 from umi_local.tui.cards import AnswerCard, NoteCard, QuestionCard, State
-from umi_local.tui.commands import choose_pack, open_sessions, run_command
+from umi_local.tui.commands import choose_pack, open_sessions, palette, run_command
 from umi_local.tui.editor import written_in_editor
 from umi_local.tui.messages import AgentEvent, ApprovalWanted, RunDone
 from umi_local.tui.question import QuestionInput
@@ -42,9 +44,9 @@ class ChatApp(App[None]):
         Binding("escape", "stop", "Stop", priority=False, id="stop"),
         Binding("ctrl+n", "new", "New", id="new"),
         Binding("ctrl+r", "sessions", "Sessions", id="sessions"),
-        Binding("ctrl+o", "fold", "Fold calls", id="fold"),
+        Binding("ctrl+o", "fold", "Fold", id="fold"),
         Binding("ctrl+g", "editor", "Editor", show=False, id="editor"),
-        Binding("ctrl+y", "copy", "Copy answer", id="copy"),
+        Binding("ctrl+y", "copy", "Copy", id="copy"),
         Binding("f1", "help", "Help", id="help"),
         Binding("ctrl+c", "interrupt", "Stop, twice to leave", show=False, priority=True, id="interrupt"),
         Binding("ctrl+q", "quit", "Quit", id="quit"),
@@ -88,6 +90,11 @@ class ChatApp(App[None]):
             self._asking.put(Verdict.DENY)  # the run's thread waits for it
         self.conversation.cancel()
         self.conversation.close()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the palette lists: the chat's own commands, then what Textual brings."""
+        yield from palette(self)
+        yield from super().get_system_commands(screen)
 
     # Asking
 

@@ -23,7 +23,8 @@ def arguments_shown(arguments: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = []
     if short or not long:
         text = printable(json.dumps(short, ensure_ascii=False, indent=2))
-        parts.append(Syntax(text, "json", theme="ansi_dark", background_color="default", word_wrap=True))
+        # As text, for a syntax block would paint a background of its own.
+        parts.append(Syntax("", "json", theme="ansi_dark").highlight(text))
     for name, value in long.items():
         parts += [Text(f"{printable(name)}:", "bold"), Text(printable(value))]
     return Group(*parts)

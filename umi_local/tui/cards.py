@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 
+from markdown_it import MarkdownIt
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -42,7 +43,9 @@ GLYPHS = {
 
 
 class Card(Vertical):
-    """A headline with a state, and a body."""
+    """A headline with a state, and a body. Where the title says the state, its word is left out."""
+
+    tells_state = True
 
     def __init__(self, title: str, state: State, kind: str) -> None:
         super().__init__(classes=f"card {kind}")
@@ -67,7 +70,7 @@ class Card(Vertical):
 
     def _show(self) -> None:
         headline = Text(f"{GLYPHS[self.state]} ", no_wrap=True, overflow="ellipsis")
-        headline.append(self.title, "bold").append(f"  {self.state}")
+        headline.append(self.title, "bold").append(f"  {self.state}" if self.tells_state else "")
         if self.aside:
             headline.append(f"  {self.aside}", "dim")
         self._headline.update(headline)
@@ -152,7 +155,7 @@ class AnswerCard(Card):
     def __init__(self) -> None:
         super().__init__("Answer", State.WRITING, "answer")
         self.text = ""
-        self._markdown = Markdown(classes="body", open_links=False)
+        self._markdown = Markdown(classes="body", open_links=False, parser_factory=_parser)
         self._stream: MarkdownStream | None = None
 
     def compose(self) -> ComposeResult:
@@ -183,6 +186,8 @@ class AnswerCard(Card):
 class NoteCard(Card):
     """A sentence from the program itself: a warning, or why there is no answer."""
 
+    tells_state = False
+
     def __init__(self, text: str, state: State = State.DONE, title: str = "Note") -> None:
         super().__init__(title, state, "note")
         self.text = text
@@ -196,6 +201,11 @@ class NoteCard(Card):
         return self.text
 
 
+def _parser() -> MarkdownIt:
+    """Bare names are no links: notes.md is a file here and not a site in Moldova."""
+    return MarkdownIt("gfm-like", {"linkify": False})
+
+
 def one_line(text: str) -> str:
     flat = " ".join(printable(text).split())
     return flat if len(flat) <= _LONGEST_LINE else f"{flat[: _LONGEST_LINE - 1]}…"
@@ -205,4 +215,4 @@ def cost(usage: Usage) -> str:
     """Tokens and seconds of a turn, and how much of its prompt was in the cache."""
     written = usage.sampled + usage.forced
     shared = f", {usage.reused / usage.trunk:.0%} from the cache" if usage.trunk else ""
-    return f"{written} tokens, {usage.seconds:.1f} s{shared}"
+    return f"{written} {'token' if written == 1 else 'tokens'}, {usage.seconds:.1f} s{shared}"

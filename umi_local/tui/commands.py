@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from textual.app import SystemCommand
 
 from umi_local.chat_commands import COMMANDS, LEAVE, export
 from umi_local.errors import UmiError
@@ -60,6 +64,24 @@ async def _run(app: ChatApp, name: str, argument: str) -> None:
         case _:
             known = ", ".join(line.split()[0] for line in COMMANDS)
             app.notify(f"There is no command {printable(name)}. There are: {known}.", severity="warning", markup=False)
+
+
+def palette(app: ChatApp) -> Iterator[SystemCommand]:
+    """The commands as the palette lists them; one that wants a word more is begun in the question's line."""
+    for line, about in COMMANDS.items():
+        name, _, more = line.partition(" ")
+        wants = bool(more) and not more.startswith("[")
+        yield SystemCommand(name, about, partial(_begun if wants else _run_at_once, app, name))
+
+
+def _begun(app: ChatApp, name: str) -> None:
+    app.question.value = f"{name} "
+    app.question.cursor_position = len(app.question.value)
+    app.question.focus()
+
+
+async def _run_at_once(app: ChatApp, name: str) -> None:
+    await run_command(app, name)
 
 
 def open_sessions(app: ChatApp, search: str = "") -> None:

@@ -20,7 +20,7 @@ from umi_local.plain import printable
 from umi_local.pull import Progress, bytes_to_fetch, pull
 
 _FIRST = (
-    "A pack is the model that answers, with an adapter for each role. It is fetched once; after that\n"
+    "A pack is the model that answers, with an adapter for each role. It is fetched once; after that "
     "nothing leaves this machine. The marked one is the default. Which shall it be?"
 )
 
@@ -74,7 +74,7 @@ class PacksScreen(ModalScreen[str]):
 
         def show(progress: Progress) -> None:
             if self.is_attached:
-                self.app.call_from_thread(self._show, progress.done, progress.total)
+                self.app.call_from_thread(self.show_progress, progress.done, progress.total)
 
         try:
             for file in load_pack(name).files.values():
@@ -85,7 +85,7 @@ class PacksScreen(ModalScreen[str]):
         else:
             self.app.call_from_thread(self._here, name)
 
-    def _show(self, done: int, total: int) -> None:
+    def show_progress(self, done: int, total: int) -> None:
         bar = self.query_one(ProgressBar)
         bar.display = True
         bar.update(total=total, progress=done)

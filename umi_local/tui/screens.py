@@ -20,6 +20,8 @@ from umi_local.plain import printable, visible
 from umi_local.sessions import Session, SessionStore
 from umi_local.toolbox import ApprovalRequest
 
+_SMALL = (70, 24)  # columns and rows below which everything but what is asked makes way
+
 
 class ApprovalScreen(ModalScreen[Verdict]):
     """All of a call before it runs. Enter on what is focused first denies."""
@@ -48,7 +50,7 @@ class ApprovalScreen(ModalScreen[Verdict]):
                     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
                     yield Static(Text(visible(name), "bold"), markup=False)
                     yield Static(Text(visible(text)), classes="value", markup=False)
-                if request.preview:
+                if request.preview and request.preview not in request.arguments.values():
                     yield Static(Text("what changes", "bold"), markup=False)
                     yield Static(changes(visible(request.preview)), classes="value", markup=False)
             with Horizontal(classes="buttons"):
@@ -62,6 +64,9 @@ class ApprovalScreen(ModalScreen[Verdict]):
 
     def on_mount(self) -> None:
         self.query_one("#deny", Button).focus()
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.width < _SMALL[0] or self.size.height < _SMALL[1], "small")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.action_decide(str(event.button.id))

@@ -15,6 +15,8 @@ from umi_local.setups import Setup
 
 _QUANTISATION = re.compile(r"[.-]((?:i?q\d|f16|f32|bf16)[a-z0-9_]*)\.gguf$", re.IGNORECASE)
 
+_NEARLY_FULL = 0.85  # of the context
+
 
 def status_line(conversation: Conversation, stats: Mapping[str, Any]) -> Text:
     """Without `stats` (those of `ask --json`) only what is known before a run."""
@@ -23,6 +25,8 @@ def status_line(conversation: Conversation, stats: Mapping[str, Any]) -> Text:
     if stats.get("trunk_tokens"):
         context = wanted.settings.context or (wanted.pack.context if wanted.pack else 0)
         used = f"context {stats['trunk_tokens']:,}" + (f" of {context:,}" if context else "")
+        if context and stats["trunk_tokens"] > _NEARLY_FULL * context:
+            used += ", nearly full: /new starts another session"
         seconds = sum(role["seconds"] for role in stats["roles"].values()) or 1
         read = stats["evaluated_tokens"] + stats["reused_tokens"]
         parts += [used, f"{(stats['sampled_tokens'] + stats['forced_tokens']) / seconds:.0f} tokens/s"]

@@ -17,6 +17,7 @@ from textual.widgets.selection_list import Selection
 from umi_local.assemble import known_tools
 from umi_local.chat_commands import tokens_of
 from umi_local.plain import printable
+from umi_local.toolbox import Effect
 
 
 class ToolsScreen(ModalScreen[list[str]]):
@@ -35,7 +36,7 @@ class ToolsScreen(ModalScreen[list[str]]):
     def compose(self) -> ComposeResult:
         choices = [
             Selection(
-                Text(f"{printable(tool.name):<18} {tokens_of(tool):>4} tokens  {_about(tool.effect.value, tool.asks)}"),
+                Text(f"{printable(tool.name):<18} {tokens_of(tool):>4} tokens  {_about(tool.effect, tool.asks)}"),
                 tool.name,
                 tool.name in self._listed,
             )
@@ -65,5 +66,6 @@ class ToolsScreen(ModalScreen[list[str]]):
         return [tool.name for tool in known_tools() if tool.name in selected]
 
 
-def _about(effect: str, asks: bool) -> str:
-    return f"{effect}, asks" if asks else effect
+def _about(effect: Effect, asks: bool) -> str:
+    what = "" if effect is Effect.NONE else effect.value
+    return f"{what}, asks" if asks else what
