@@ -124,6 +124,7 @@ def provenance(wanted: Setup, file: Path) -> dict[str, object]:
         "roles": known["roles"],
         "seed": known["seed"],
         "temperature": known["temperature"],
+        "file": file.name,
         "file_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "versions": known["versions"],
     }

@@ -98,7 +98,7 @@ def of_tasks(data: Mapping[str, Any]) -> Report:
     known = {key: data[key] for key in ("pack", "mode", "roles", "seed", "temperature", "versions") if key in data}
     return Report(
         suite="tasks",
-        title="Everyday tasks",
+        title=f"Everyday tasks, {data['file']}" if data.get("file") else "Everyday tasks",
         metrics=_TASK_METRICS,
         values=values(_TASK_METRICS, [case.tally for case in cases]),
         cases=cases,

@@ -17,10 +17,10 @@ others published for other models.
 
 
 def results_page(reports: Sequence[Report]) -> str:
-    """The page: a section per suite in the order of its first report, a row per report, then baselines and others."""
+    """The page: a section per title in the order of its first report, a row per report, then baselines and others."""
     suites: dict[str, list[Report]] = {}
     for report in reports:
-        suites.setdefault(report.suite, []).append(report)
+        suites.setdefault(report.title, []).append(report)
     return "\n".join([_HEAD, *(_section(some) for some in suites.values())])
 
 
