@@ -22,6 +22,7 @@ class Loaded:
         llama_cpp.llama_log_set(self._quiet, ctypes.c_void_p())
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers, parameters.use_mmap = 0, False
+        parameters.use_extra_bufts = False  # PyTorch may have asked for tiles in this process, which llama.cpp dies of
         self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
         assert self._model, f"llama.cpp does not load {path.name}"
         context = llama_cpp.llama_context_default_params()

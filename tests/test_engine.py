@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
@@ -206,3 +209,16 @@ def test_a_models_size_is_read_from_its_header(model: Path) -> None:
     size = size_of(vet_gguf(model), 1024)
     assert size.layers == LAYERS + 1
     assert size.cache_bytes_per_layer * LAYERS == Context(weights, 1024, 1, CancelFlag()).cache_bytes
+
+
+def test_no_tiles_are_used_that_llama_cpp_dies_of() -> None:
+    """In a process of its own: what is granted once stays granted."""
+    code = (
+        "import ctypes; from umi_local.backends.llama_cpp.amx import refuse_amx; print(refuse_amx());"
+        "granted = ctypes.c_ulong(); ctypes.CDLL(None).syscall(158, 0x1022, ctypes.byref(granted));"
+        "print(granted.value >> 18 & 1)"
+    )
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        pytest.skip("tiles are a matter of Linux on x86_64")
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert told == ["True", "0"]

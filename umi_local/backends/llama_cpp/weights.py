@@ -15,6 +15,7 @@ import llama_cpp
 from llguidance import LLTokenizer
 from llguidance.llamacpp import lltokenizer_from_vocab
 
+from umi_local.backends.llama_cpp.amx import refuse_amx
 from umi_local.errors import ModelCorrupt, ModelFailed
 from umi_local.messages import ModelInfo, Segment
 
@@ -44,6 +45,7 @@ class Weights:
         params = llama_cpp.llama_model_default_params()
         params.vocab_only = vocabulary_only
         params.n_gpu_layers = gpu_layers
+        params.use_extra_bufts = refuse_amx()
         handle = llama_cpp.llama_model_load_from_file(path.encode(), params)
         if not handle:
             raise ModelCorrupt(f"llama.cpp could not load {path}.", "Is it a complete GGUF of a known architecture?")
