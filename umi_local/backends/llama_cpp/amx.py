@@ -1,8 +1,9 @@
 """llama.cpp's kernels for Intel's AMX tiles are kept out: on Linux they may end the process.
 
 GCC drops the constant from which llama.cpp configures its tiles (ggml-org/llama.cpp, pull request 26954), and the first
-batch of tokens is then an illegal instruction. Linux grants tiles to a process only if every alternate signal stack of its
-threads could hold them. One that is too small makes llama.cpp say that AMX is not ready, and take its other kernels.
+batch of tokens is then an illegal instruction. Linux grants tiles to a process only if every alternate signal stack
+of its threads could hold them. One that is too small makes llama.cpp say that AMX is not ready, and take its other
+kernels.
 """
 
 from __future__ import annotations
