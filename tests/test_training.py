@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 
@@ -23,6 +25,7 @@ from umi_local.errors import ModelCorrupt, UsageError  # noqa: E402
 from umi_local.messages import TEAM, Role  # noqa: E402
 from umi_local.records import parse_record  # noqa: E402
 from umi_local.training import backbone, checkpoint, dataset, forward, runs  # noqa: E402
+from umi_local.training.average import average  # noqa: E402
 from umi_local.training.export import export  # noqa: E402
 from umi_local.training.packing import Row, rows  # noqa: E402
 from umi_local.training.recipe import Adapter  # noqa: E402
@@ -273,6 +276,25 @@ def test_an_exported_adapter_can_be_gone_on_from(tiny: Path, vocabulary: Vocabul
         shipped.state("planner", adapted(tiny, {"planner": [1]}, dtype=torch.float32))
     with pytest.raises(ModelCorrupt, match="another shape"):
         backbone.set_state(adapted(tiny, {"other": [1]}), "other", {k: v[:1] for k, v in found.items()})
+
+
+def test_the_mean_of_two_adapters_is_between_them(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    run = begun(tmp_path, vocabulary)
+    train(run, tiny, runs.plan(run, runs.GLOBAL, ()))
+    (one,) = export(run, tiny, tmp_path / "one")
+    two, mean = tmp_path / "two.gguf", tmp_path / "mean.gguf"
+    shutil.copy(one, two)
+    for tensor in gguf.GGUFReader(two, "r+").tensors:
+        tensor.data[:] = tensor.data + np.float16(0.25)
+    average([one, two], mean)
+    for before, after in zip(gguf.GGUFReader(one).tensors, gguf.GGUFReader(mean).tensors, strict=True):
+        assert np.allclose(after.data, before.data + np.float16(0.125), atol=1e-3), before.name
+    with pytest.raises(UsageError, match="there already"):
+        average([one, two], mean)
+    with pytest.raises(UsageError, match="at least two"):
+        average([one], tmp_path / "none.gguf")
+    with pytest.raises(UsageError, match="shape"):
+        average([one, tiny], tmp_path / "none.gguf")
 
 
 def test_one_adapter_may_learn_all_roles(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:

@@ -181,6 +181,24 @@ def export(
     _export(Run.of(run), out, backbone, unfinished)
 
 
+@app.command(short_help="The mean of adapters that come from one another.")
+def average(
+    adapters: Annotated[list[Path], typer.Argument(metavar="FILE...", show_default=False, help="Exported adapters.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the mean goes.")],
+) -> None:
+    """\b
+    Examples:
+      umi-local train average before/planner.gguf after/planner.gguf --out planner.gguf
+
+    Write the mean of adapters of one role of which one was trained on from the other. What a longer training unlearns
+    beside what it was for, the mean often keeps.
+    """
+    from umi_local.training.average import average as write
+
+    write(adapters, out)
+    typer.echo(f"{out}  {out.stat().st_size / 1e6:.1f} MB")
+
+
 def _export(run: Run, out: Path, backbone: Path | None, unfinished: bool = False) -> None:
     from umi_local.training.export import export as write
 
