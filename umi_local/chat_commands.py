@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from umi_local.errors import StorageError
+from umi_local.errors import StorageError, UsageError
 from umi_local.plain import printable
 from umi_local.prompts import signature
 from umi_local.sessions import Session, SessionStore
@@ -28,7 +28,7 @@ COMMANDS = {
 }
 LEAVE = ("/quit", "/bye", "/exit")
 _CHARACTERS_PER_TOKEN = 3.5  # of tool documents, with the packs' vocabularies
-_CODE = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"^[ \t]*(`{3,})[^\n]*\n(.*?)^[ \t]*\1", re.DOTALL | re.MULTILINE)
 
 
 def export(store: SessionStore, session: str, path: Path) -> None:
@@ -36,10 +36,15 @@ def export(store: SessionStore, session: str, path: Path) -> None:
 
     Raises:
         StorageError: the file is there already or cannot be written.
+        UsageError: its name begins with the home of somebody who is not known.
     """
+    try:
+        path = path.expanduser()
+    except RuntimeError:
+        raise UsageError(f"There is no home folder for {path}.", "Name another file.") from None
     text = store.export(session, "json" if path.suffix.lower() == ".json" else "markdown")
     try:
-        with path.open("x", encoding="utf-8") as target:
+        with path.open("x", encoding="utf-8", errors="replace") as target:
             target.write(text)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from None
@@ -48,11 +53,11 @@ def export(store: SessionStore, session: str, path: Path) -> None:
 def last_code(answer: str) -> str:
     """The last fenced block of code in an answer; empty if there is none."""
     blocks = _CODE.findall(answer)
-    return str(blocks[-1]) if blocks else ""
+    return str(blocks[-1][1]) if blocks else ""
 
 
 def tokens_of(tool: Tool) -> int:
-    """About how many tokens of every prompt a tool takes."""
+    """About how many tokens of a prompt a tool takes where it is listed."""
     return round((len(signature(tool.spec)) + len(tool.spec.description)) / _CHARACTERS_PER_TOKEN)
 
 

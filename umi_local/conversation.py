@@ -16,6 +16,7 @@ from umi_local.assemble import (
     broadcast,
     chosen_tools,
     context_for,
+    known_tools,
     tell_of_servers,
     toolbox_for,
 )
@@ -85,7 +86,8 @@ class Conversation:
         settings = self.wanted.settings
         approval = approval_for(settings, self.workspace, self.allow, self.deny, asking, self.session)
         approval.policy = approval.policy.with_rules(self._allowed)
-        approval.taint = taint_of(self.runs(), self.tools)
+        # Of all tools: one that is no longer listed has still put its words into the conversation.
+        approval.taint = taint_of(self.runs(), known_tools())
         toolbox = toolbox_for(self.tools, self.workspace, approval, self.session)
         stats, started = Stats(), time.monotonic()
         emit = broadcast(stats, self.store.record(self.session), *listeners)

@@ -71,8 +71,10 @@ def check_name(name: str) -> None:
 
 
 def made_here(pack: RolePack) -> Path | None:
-    """The manifest of a pack that names files of this machine, which only `add_to_pack` makes; None for any other."""
+    """The manifest of a pack of this machine's own files, where that is the pack meant; None for any other."""
     path = data_dir() / "packs" / f"{pack.name}.toml"
+    if {file.pack for file in pack.files.values()} != {pack.name}:  # named by the path of some manifest
+        return None
     local = any(isinstance(source, LocalSource) for file in pack.files.values() for source in file.sources)
     return path if local and path.is_file() else None
 

@@ -21,6 +21,7 @@ from umi_local.database import Database
 from umi_local.errors import UsageError
 from umi_local.events import Event, RunEnded, RunStarted, StepEnded
 from umi_local.paths import data_dir
+from umi_local.plain import escaped, printable
 from umi_local.trajectory import Step, Trajectory
 from umi_local.wire import from_json, step_from_json, step_to_json, to_json, to_markdown
 
@@ -109,7 +110,7 @@ class SessionStore:
         return tuple(trajectory for _, trajectory in self._runs(self.get(session_id).id))
 
     def list(self, limit: int = 20, search: str = "") -> tuple[Session, ...]:
-        """Sessions with at least one run, last used first; `search` is looked for in titles, queries and answers."""
+        """Sessions with runs, last used first; `search` is looked for in titles, queries and answers."""
         found = _HOLDS if search else "EXISTS (SELECT 1 FROM runs WHERE session = s.id)"
         query = f"{_SESSIONS} WHERE {found} ORDER BY s.used DESC, s.rowid DESC LIMIT :limit"
         with self._database.transaction() as connection:
@@ -157,15 +158,18 @@ class SessionStore:
             connection.execute("DELETE FROM sessions WHERE id = ?", (found,))
 
     def export(self, session_id: str, form: Literal["json", "markdown"]) -> str:
-        """A session and its runs, as a JSON object or as a page to read."""
+        """A session and its runs, as a JSON object or as a page to read, both harmless to a terminal.
+
+        JSON keeps every character as an escape, Markdown does without.
+        """
         session = self.get(session_id)
         runs = self._runs(session.id)
         if form == "json":
             told = {**session.to_json(), "runs": [_run_to_json(row, trajectory) for row, trajectory in runs]}
-            return json.dumps({"schema_version": 1, **told}, ensure_ascii=False, indent=2) + "\n"
+            return escaped(json.dumps({"schema_version": 1, **told}, ensure_ascii=False, indent=2)) + "\n"
         head = f"# Session {session.id}\n\nPack: {session.pack}  \nWorkspace: {session.workspace}"
         pages = [f"## {_local(row['started'])}\n\n{to_markdown(trajectory)}" for row, trajectory in runs]
-        return "\n\n".join([head, *pages]) + "\n"
+        return printable("\n\n".join([head, *pages])) + "\n"
 
     def _runs(self, session_id: str) -> tuple[tuple[sqlite3.Row, Trajectory], ...]:
         with self._database.transaction() as connection:

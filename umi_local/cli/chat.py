@@ -56,6 +56,8 @@ def chat(
         line_by_line(conversation)
     else:
         # Found by name: neither front end imports the other.
+        if any(file.pack != wanted.pack_name for file in wanted.missing()):
+            choices.pull_missing(wanted)  # a manifest that is named by its path is in no list to choose from
         app = import_module("umi_local.tui").ChatApp(conversation)
         app.run()
         raise typer.Exit(app.return_code or 0)

@@ -16,6 +16,7 @@ from umi_local.conversation import Conversation, Verdict
 from umi_local.errors import UmiError
 from umi_local.packs import pack_names
 from umi_local.plain import printable
+from umi_local.setups import setup
 from umi_local.toolbox import ApprovalRequest
 
 
@@ -53,8 +54,8 @@ def _command(conversation: Conversation, line: str) -> None:
             conversation.new()
             _tell("A new session.")
         case "/sessions":
-            for session in conversation.store.list(50, argument):
-                _tell(f"{session.id}  {session_line(session)}")
+            found = [f"{session.id}  {session_line(session)}" for session in conversation.store.list(50, argument)]
+            _tell("\n".join(found) or "No session matches.")
         case "/resume":
             conversation.resume(argument)
             _tell(f"Session {conversation.session}, {len(conversation.runs())} questions so far.")
@@ -81,20 +82,24 @@ def _of_session(conversation: Conversation, name: str, argument: str) -> None:
         _tell("Nothing was asked yet.")
     elif name == "/copy":
         # There is no clipboard to trust here: it is printed again, alone.
-        texts = [last_code(run.answer) if argument == "code" else run.answer for run in runs]
-        typer.echo(printable(next((text for text in reversed(texts) if text), "")))
+        answer = next((run.answer for run in reversed(runs) if run.answer), "")
+        text = last_code(answer) if argument == "code" else answer
+        typer.echo(printable(text)) if text else _tell("There is nothing to copy in the last answer.")
     elif not argument:
         _tell(f"{name} wants a word more; see /help.")
     elif name == "/rename":
         conversation.store.rename(conversation.session, argument)
         _tell(f"This session is called {argument}.")
     elif name == "/export":
-        export(conversation.store, conversation.session, Path(argument).expanduser())
+        export(conversation.store, conversation.session, Path(argument))
         _tell(f"Written to {argument}.")
     else:
-        for number, run in enumerate(runs, 1):
-            if argument.casefold() in f"{run.query}\n{run.answer}".casefold():
-                _tell(f"question {number}: {run.query}\nanswer: {run.answer}")
+        found = [
+            f"question {number}: {run.query}\nanswer: {run.answer}"
+            for number, run in enumerate(runs, 1)
+            if argument.casefold() in f"{run.query}\n{run.answer}".casefold()
+        ]
+        _tell("\n".join(found) or "Nothing in this session says that.")
 
 
 def _tools(conversation: Conversation, names: str) -> None:
@@ -107,14 +112,9 @@ def _tools(conversation: Conversation, names: str) -> None:
 
 
 def _pack(conversation: Conversation, name: str) -> None:
-    if name:
-        before = conversation.wanted.pack_name
+    if name and name != conversation.wanted.pack_name:
+        pull_missing(setup(conversation.wanted.settings, name))
         conversation.play_with(name)
-        try:
-            pull_missing(conversation.wanted)
-        except UmiError:
-            conversation.play_with(before)
-            raise
     _tell(f"{conversation.wanted.pack_name} answers. There are: {', '.join(pack_names())}.")
 
 

@@ -118,7 +118,7 @@ def verify(name: OptionalPack = "") -> None:
     if not files:
         typer.echo("No model is here yet. Fetch one: umi-local models pull", err=True)
     if bad:
-        raise _badfiles(bad)
+        raise _bad_files(bad)
 
 
 @app.command(short_help="Print what a pack is made of.")
@@ -153,7 +153,7 @@ def _fetched(pack: RolePack) -> list[PackFile]:
     return [file for file in pack.files.values() if not file.shipped]
 
 
-def _badfiles(bad: list[PackFile]) -> Exception:
+def _bad_files(bad: list[PackFile]) -> Exception:
     from umi_local.errors import ModelCorrupt, ModelMissing
     from umi_local.pull import missing
 

@@ -50,7 +50,7 @@ IdArgument = Annotated[
 
 @app.command("list", short_help="List sessions, last used first.")
 def list_sessions(
-    search: Annotated[str, typer.Option(metavar="TEXT", help="Only where a question or an answer has it.")] = "",
+    search: Annotated[str, typer.Option(metavar="TEXT", help="Only where title, question or answer has it.")] = "",
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,7 +60,7 @@ def list_sessions(
       umi-local sessions list --search invoice --json
 
     List sessions, last used first: id, when it was used (local time), number of questions, how the last one
-    ended, first question.
+    ended, title (the first question until it is renamed).
     """
     from umi_local import plain
     from umi_local.sessions import open_store
@@ -211,12 +211,9 @@ def remove(
 
 
 def _exported(session_id: str, form: Form) -> str:
-    """The export, harmless to a terminal: JSON keeps every character as an escape, Markdown does without."""
-    from umi_local.plain import escaped, printable
     from umi_local.sessions import open_store
 
-    text = open_store().export(session_id, form.value)
-    return escaped(text) if form is Form.JSON else printable(text)
+    return open_store().export(session_id, form.value)
 
 
 def _line(session: Session) -> str:

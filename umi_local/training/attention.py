@@ -13,11 +13,22 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from umi_local.errors import UsageError
+
 NAME = "umi_local_fork"
 
 
 def use(model: Any) -> None:
-    """Let a model on a CPU attend this way where it learns; where it only reads nothing changes."""
+    """Let a model on a CPU attend this way where it learns; where it only reads nothing changes.
+
+    Raises:
+        UsageError: the model's attention is not the plain one that this computes.
+    """
+    if model.config._attn_implementation != "sdpa" or getattr(model.config, "attn_logit_softcapping", None):
+        raise UsageError(
+            f"Models of the kind {model.config.model_type} cannot be trained here: their attention is another.",
+            "Choose a Llama, Mistral, Qwen or the like as the backbone.",
+        )
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     model.set_attn_implementation(NAME)
@@ -74,8 +85,10 @@ class _Fork(torch.autograd.Function):
     def backward(context: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         q, k, v, weights, output = context.saved_tensors
         own = slice(k.shape[1] - context.tokens, None)
-        towards = torch.bmm(grad, v.transpose(1, 2))
-        towards.sub_((grad * output).sum(-1, keepdim=True)).mul_(weights).mul_(context.scale)
+        # The difference in float32: both sides are near each other.
+        towards = torch.bmm(grad, v.transpose(1, 2)).float()
+        towards.sub_((grad.float() * output).sum(-1, keepdim=True)).mul_(weights).mul_(context.scale)
+        towards = towards.to(q.dtype)
         grad_k, grad_v = torch.zeros_like(k), torch.zeros_like(v)
         grad_k[:, own] = torch.bmm(towards[:, :, own].transpose(1, 2), q)
         grad_v[:, own] = torch.bmm(weights[:, :, own].transpose(1, 2), grad)

@@ -17,6 +17,8 @@ from umi_local.convert.output import partial
 from umi_local.convert.vet import vet_gguf
 from umi_local.errors import UsageError
 
+_NUMBERS = (gguf.GGMLQuantizationType.F16, gguf.GGMLQuantizationType.F32)
+
 
 def average(adapters: Sequence[Path], out: Path) -> None:
     """Write the mean of the adapters' tensors, with the metadata of the first.
@@ -30,6 +32,8 @@ def average(adapters: Sequence[Path], out: Path) -> None:
     for path in adapters:
         vet_gguf(path)
     readers = [gguf.GGUFReader(path) for path in adapters]
+    if any(tensor.tensor_type not in _NUMBERS for reader in readers for tensor in reader.tensors):
+        raise UsageError("Only adapters in float16 or float32 can be averaged.", "Export them again.")
     shapes = [_shape(reader) for reader in readers]
     for path, shape in zip(adapters, shapes, strict=True):
         if shape != shapes[0]:

@@ -11,7 +11,7 @@ from textual import on, work
 from textual.app import App, ComposeResult, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Input, Static
 
 from umi_local.chat_commands import COMMANDS, last_code
@@ -91,6 +91,11 @@ class ChatApp(App[None]):
         self.conversation.cancel()
         self.conversation.close()
 
+    def action_command_palette(self) -> None:
+        """Not over another screen, whose end would then close the palette instead."""
+        if not isinstance(self.screen, ModalScreen):
+            super().action_command_palette()
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the palette lists: the chat's own commands, then what Textual brings."""
         yield from palette(self)
@@ -110,6 +115,8 @@ class ChatApp(App[None]):
             await self.ask(text)
 
     async def ask(self, question: str) -> None:
+        if self.busy:  # the palette can be opened at any time
+            return
         self.question.remember(question)
         self.busy = self.transcript.working = True
         await self.transcript.add(QuestionCard(question))
@@ -218,29 +225,33 @@ class ChatApp(App[None]):
         self.copy_answer()
 
     def copy_answer(self, code: bool = False) -> None:
-        """Copy the last answer, or the last block of code in an answer."""
+        """Copy the last answer, or the last block of code in it."""
         answers = [card.text for card in self.transcript.query(AnswerCard) if card.text]
-        found = [text for text in map(last_code, answers) if text] if code else answers
+        found = last_code(answers[-1]) if code and answers else "".join(answers[-1:])
         if found:
-            self.copy_to_clipboard(found[-1])
+            self.copy_to_clipboard(found)
         what = "code" if code else "answer"
-        self.notify(f"The last {what} is copied." if found else f"There is no {what} to copy.")
+        self.notify(f"The last {what} is copied." if found else f"There is no {what} to copy in the last answer.")
 
     async def action_editor(self) -> None:
         """Write the question in the person's own editor; what is saved there is asked."""
         if self.busy:
             return
+        text: str | UmiError = ""
         try:
             with self.suspend():
-                text = written_in_editor(self.question.value)
+                # Nothing may be raised in here: Textual would not come back to its screen.
+                try:
+                    text = written_in_editor(self.question.value)
+                except UmiError as error:
+                    text = error
         except SuspendNotSupported:
             self.notify("An editor cannot be opened here.", severity="warning")
-        except UmiError as error:
-            self.tell(error)
-        else:
+        if isinstance(text, UmiError):
+            self.tell(text)
+        elif text:
             self.question.clear()
-            if text:
-                await self.ask(text)
+            await self.ask(text)
 
     def action_help(self) -> None:
         keys = keys_of(self, self.conversation.wanted.settings.chat.keys)

@@ -38,12 +38,17 @@ async def _run(app: ChatApp, name: str, argument: str) -> None:
         case "/sessions":
             open_sessions(app, argument)
         case "/resume":
-            await app.resume(argument)
+            if argument:
+                await app.resume(argument)
+            else:
+                open_sessions(app)
         case "/rename":
             _rename(app, argument)
         case "/again":
             if app.question.asked:
                 await app.ask(app.question.asked[-1])
+            else:
+                app.notify("Nothing was asked yet.", severity="warning")
         case "/tools":
             _choose_tools(app, argument)
         case "/pack":
@@ -96,7 +101,7 @@ def choose_pack(app: ChatApp, name: str = "", first: bool = False) -> None:
     def chosen(name: str | None) -> None:
         if not name:
             if first:
-                app.notify("No model is here yet, so nothing can answer. /pack fetches one.", severity="warning")
+                app.notify("This pack's model is not here, so it cannot answer. /pack fetches one.", severity="warning")
             return
         if name != app.conversation.wanted.pack_name:
             app.conversation.play_with(name)
@@ -136,5 +141,5 @@ def _export(app: ChatApp, file: str) -> None:
     if not session or not file:
         app.notify("Name a file: /export talk.md" if session else "Nothing was asked yet.", severity="warning")
         return
-    export(app.conversation.store, session, Path(file).expanduser())
+    export(app.conversation.store, session, Path(file))
     app.notify(printable(f"Written to {file}."), markup=False)

@@ -12,17 +12,19 @@ from umi_local.errors import UsageError
 
 
 def written_in_editor(text: str) -> str:
-    """What was saved in $VISUAL or $EDITOR, which begins with `text`; empty if it failed or nothing is left.
+    """What was saved in $VISUAL or $EDITOR, which begins with `text`; empty if nothing was saved.
 
     Raises:
-        UsageError: the editor cannot be started.
+        UsageError: the editor cannot be started, or what it was to write cannot be read.
     """
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
-    with tempfile.TemporaryDirectory(prefix="umi-local-") as folder:
-        file = Path(folder, "question.md")
-        file.write_text(text, encoding="utf-8")
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="umi-local-") as folder:
+            file = Path(folder, "question.md")
+            file.write_text(text, encoding="utf-8", errors="replace")
+            os.utime(file, (0, 0))
             ended = subprocess.run([*shlex.split(editor), str(file)], check=False)
-        except (OSError, ValueError):
-            raise UsageError(f"The editor {editor!r} cannot be started.", "Set EDITOR to one that can.") from None
-        return file.read_text(encoding="utf-8", errors="replace").strip() if ended.returncode == 0 else ""
+            saved = ended.returncode == 0 and file.stat().st_mtime > 0
+            return file.read_text(encoding="utf-8", errors="replace").strip() if saved else ""
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The editor {editor!r} did not work: {error}.", "Set EDITOR to one that does.") from None

@@ -21,7 +21,7 @@ from umi_local.pull import Progress, bytes_to_fetch, pull
 
 _FIRST = (
     "A pack is the model that answers, with an adapter for each role. It is fetched once; after that "
-    "nothing leaves this machine. The marked one is the default. Which shall it be?"
+    "it answers without the network. The marked one is yours now. Which shall it be?"
 )
 
 
@@ -52,10 +52,8 @@ class PacksScreen(ModalScreen[str]):
         current = [pack.name for pack in _packs()].index(self._current) if self._known(self._current) else 0
         options.highlighted = current
         options.focus()
-        if self._known(self._wanted):
+        if self._wanted:
             self._take(self._wanted)
-        elif self._wanted:
-            self._failed(f"There is no pack {self._wanted}.")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self._take(str(event.option_id))

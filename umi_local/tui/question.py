@@ -15,7 +15,7 @@ class QuestionInput(Input):
 
     def __init__(self, id: str) -> None:
         names = SuggestFromList([name.split()[0] for name in COMMANDS])
-        super().__init__(placeholder="your question, or /help", id=id, suggester=names)
+        super().__init__(placeholder="your question, or /help", id=id, suggester=names, select_on_focus=False)
         self.asked: list[str] = []
         self._recalled = 0
 

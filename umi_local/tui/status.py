@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from umi_local.conversation import Conversation
+from umi_local.errors import UmiError
 from umi_local.plain import printable
 from umi_local.setups import Setup
 
@@ -44,7 +45,11 @@ def _model(wanted: Setup) -> str:
 def _title(conversation: Conversation) -> str:
     if not conversation.session:
         return "new session"
-    return " ".join(conversation.store.get(conversation.session).title.split())[:40] or conversation.session
+    try:
+        title = conversation.store.get(conversation.session).title
+    except UmiError:  # removed elsewhere, or the file is busy: whoever asks next is told
+        title = ""
+    return " ".join(title.split())[:40] or conversation.session
 
 
 def _place(path: Path) -> str:
