@@ -12,16 +12,19 @@ from textual.widgets import Collapsible, Input, OptionList, SelectionList, Stati
 
 from umi_local.backends.scripted import Line, ScriptedBackend
 from umi_local.cli.main import run as umi_local
-from umi_local.errors import ConfigError
+from umi_local.conversation import Verdict
+from umi_local.errors import ConfigError, UsageError
 from umi_local.sessions import open_store
 from umi_local.settings import Chat as ChatSettings
 from umi_local.settings import Settings
 from umi_local.setups import setup
+from umi_local.toolbox import ApprovalRequest
 from umi_local.trajectory import StopReason
 from umi_local.tui import ChatApp
 from umi_local.tui.appearance import THEMES
 from umi_local.tui.calls import arguments_shown, observation_shown
 from umi_local.tui.cards import AnswerCard, CallCard, NoteCard, QuestionCard, State, TurnCard
+from umi_local.tui.editor import written_in_editor
 from umi_local.tui.packs import PacksScreen
 from umi_local.tui.screens import ApprovalScreen, HelpScreen, SessionsScreen
 from umi_local.tui.tools import ToolsScreen
@@ -296,6 +299,88 @@ def test_the_last_code_of_an_answer_is_copied(tmp_path: Path) -> None:
         assert chat.app.clipboard.endswith("That is all.")
 
     play(conversation(tmp_path, script), scene)
+
+
+def test_what_an_untrusted_tool_said_is_remembered_when_it_is_no_longer_listed(tmp_path: Path) -> None:
+    script = [
+        Line(PLANNER, "Use fetch_url to fetch it. Next: caller."),
+        Line(CALLER, '{"name": "fetch_url", "arguments": {"url": "http://127.0.0.1:9/"}}'),
+        *SUM[2:],
+        *WRITE,
+    ]
+    talk = conversation(tmp_path, script)
+    asked: list[ApprovalRequest] = []
+
+    def approve(request: ApprovalRequest) -> Verdict:
+        asked.append(request)
+        return Verdict.SESSION
+
+    talk.approve, talk.allow = approve, ["write_file"]
+    talk.choose_tools(["fetch_url", "write_file"])
+    talk.ask("Read the page")
+    talk.choose_tools(["write_file"])
+    talk.ask("Write hello to a.txt")
+    assert [request.tool for request in asked] == ["fetch_url", "write_file"]
+    assert "fetch_url" in asked[-1].reason
+
+
+def test_the_palette_has_the_commands_and_starts_no_second_run(tmp_path: Path) -> None:
+    slow = Slow()
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("Think hard")
+        await chat.until(slow.began.is_set)
+        found = {each.title: each.callback for each in chat.app.get_system_commands(chat.app.screen)}
+        await found["/again"]()
+        assert len(chat.cards(QuestionCard)) == 1
+        found["/rename"]()
+        await chat.pilot.press("x")
+        assert chat.app.question.value == "/rename x"
+        await chat.pilot.press("escape")
+        await chat.until(lambda: not chat.app.busy)
+        await chat.type("/help")
+        await chat.until(lambda: isinstance(chat.app.screen, HelpScreen))
+        chat.app.action_command_palette()
+        await chat.pilot.pause()
+        assert isinstance(chat.app.screen, HelpScreen)
+
+    play(conversation(tmp_path, [], slow), scene)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("printf 'A long\\nquestion' > \"$1\"", "A long\nquestion"),
+        ("true", ""),  # nothing was saved
+        ('printf x > "$1"; exit 1', ""),
+    ],
+)
+def test_what_is_saved_in_the_editor_is_asked(
+    script: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text(f"#!/bin/sh\n{script}\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    assert written_in_editor("draft") == said
+
+
+def test_an_editor_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "/nowhere/editor")
+    with pytest.raises(UsageError, match="Set EDITOR"):
+        written_in_editor("draft")
+
+
+def test_a_session_that_was_removed_elsewhere_does_not_end_the_chat(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, [*HELLO, *HELLO])
+
+    async def scene(chat: Chat) -> None:
+        await chat.ask("Hi")
+        open_store().remove(talk.session)
+        await chat.ask("Hi again")
+        assert any(note.state is State.FAILED for note in chat.cards(NoteCard))
+
+    play(talk, scene)
 
 
 def test_a_session_is_exported_and_no_file_is_overwritten(tmp_path: Path) -> None:

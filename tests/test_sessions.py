@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -179,3 +180,18 @@ def test_an_export_as_markdown_can_be_read(store: SessionStore) -> None:
     assert "> What is it?" in page
     assert "look it up" in page
     assert page.endswith("42\n")
+
+
+def test_a_file_of_the_version_before_titles_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    store = SessionStore(path)
+    session = store.create("pack", tmp_path, "multi")
+    store.record(session)(RunStarted(Trajectory("What is new?")))
+    with sqlite3.connect(path) as connection:
+        connection.executescript("DROP TABLE titles; PRAGMA user_version = 1;")
+    (held,) = SessionStore(path).list()
+    assert held.title == "What is new?"
+    SessionStore(path).rename(session, "  News\n of today ")
+    assert SessionStore(path).get(session).title == "News of today"
+    SessionStore(path).rename(session, "")
+    assert SessionStore(path).get(session).title == "What is new?"
