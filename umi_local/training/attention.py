@@ -56,7 +56,7 @@ def attend(
     rows = query.reshape(groups, heads // groups * tokens, width)
     # To add a number is many times faster than to fill where a mask is true.
     bias = torch.zeros(attention_mask.shape[2:]).masked_fill_(~attention_mask[0, 0], float("-inf"))
-    output = _Fork.apply(rows, key[0], value[0], bias, scale)
+    output: torch.Tensor = _Fork.apply(rows, key[0], value[0], bias, scale)  # type: ignore[no-untyped-call]
     return output.reshape(1, heads, tokens, width).transpose(1, 2), None
 
 
@@ -68,7 +68,7 @@ class _Fork(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         context: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor, scale: float
     ) -> torch.Tensor:
         groups, rows, _ = q.shape
@@ -82,7 +82,7 @@ class _Fork(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(context: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(context: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         q, k, v, weights, output = context.saved_tensors
         own = slice(k.shape[1] - context.tokens, None)
         # The difference in float32: both sides are near each other.
