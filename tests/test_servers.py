@@ -47,9 +47,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+# The package's own server, without the tiles that llama.cpp dies of on processors with AMX.
+SERVER = """
+import runpy
+from umi_local.backends.llama_cpp.amx import refuse_amx
+refuse_amx()
+runpy.run_module("llama_cpp.server", run_name="__main__")
+"""
+
+
 def start(model: Path, *flags: str) -> tuple[subprocess.Popen[bytes], Server]:
     port = free_port()
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(model), "--port", str(port), "--n_ctx", "2048"]
+    command = [sys.executable, "-c", SERVER, "--model", str(model), "--port", str(port), "--n_ctx", "2048"]
     process = subprocess.Popen(
         [*command, "--model_alias", "small", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
