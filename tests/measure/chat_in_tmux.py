@@ -74,15 +74,16 @@ def main() -> int:
             keys("Enter")
             step("Enter denies", until(lambda shown: "denied" in shown and "asks for" not in shown))
             until(lambda shown: "denied" in shown and "Answer  done" in shown)
+            time.sleep(5)
             ask("Tell me a very long story about the sea.")
             until(lambda shown: "very long story" in shown, 10)
             keys("Escape")
-            step("Esc stops a turn", until(lambda shown: "You stopped it" in shown or "very long" in shown, 30))
+            step("Esc stops a turn", until(lambda shown: "You stopped it" in shown, 30))
             for pid in tmux("list-panes", "-t", NAME, "-F", "#{pane_pid}").split():
                 os.kill(int(pid), 9)
             time.sleep(1)
             begin(work, "--continue")
-            step("after a kill it goes on", until(lambda shown: "very long story" in shown, 20))
+            step("after a kill it goes on", until(lambda shown: "b.txt" in shown, 20))
             print("files:", sorted(path.name for path in work.iterdir()))
         finally:
             subprocess.run(["tmux", "kill-session", "-t", NAME], capture_output=True, check=False)
