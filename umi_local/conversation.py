@@ -87,7 +87,7 @@ class Conversation:
         approval = approval_for(settings, self.workspace, self.allow, self.deny, asking, self.session)
         approval.policy = approval.policy.with_rules(self._allowed)
         # Of all tools: one that is no longer listed has still put its words into the conversation.
-        approval.taint = taint_of(self.runs(), known_tools())
+        approval.taint = taint_of(self.runs(), [*known_tools(), *self.tools])
         toolbox = toolbox_for(self.tools, self.workspace, approval, self.session)
         stats, started = Stats(), time.monotonic()
         emit = broadcast(stats, self.store.record(self.session), *listeners)
