@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from chatting import CALLER, HELLO, PLANNER, SUM, SUMMARIZER, WRITE, Broken, Chat, Slow, conversation
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from umi_local.backends.scripted import Line
 from umi_local.conversation import Conversation
@@ -105,7 +106,10 @@ def snap(
 
         async def play(pilot: Pilot[None]) -> None:
             await scene(Chat(app, pilot))
-            app.query_one("#question").cursor_blink = False  # type: ignore[attr-defined]
+            # A cursor that blinks is in one picture and not in the next: the question's, and a search field's above it.
+            for screen in app.screen_stack:
+                for field in screen.query(Input):
+                    field.cursor_blink = False
             await pilot.pause()
 
         assert snap_compare(app, terminal_size=size, run_before=play)
