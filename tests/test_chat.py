@@ -134,6 +134,8 @@ def test_typing_goes_on_while_a_run_is_at_work(tmp_path: Path) -> None:
         assert chat.app.query_one("#question", Input).value == "hi"
         await chat.pilot.press("enter")
         assert len(chat.cards(QuestionCard)) == 1  # one run at a time
+        assert chat.app.query_one("#question", Input).value == "hi"
+        assert any("Esc stops it" in notice.message for notice in chat.app._notifications)
         slow.cancel()
 
     play(conversation(tmp_path, [], slow), scene)
@@ -347,6 +349,31 @@ def test_the_palette_has_the_commands_and_starts_no_second_run(tmp_path: Path) -
     play(conversation(tmp_path, [], slow), scene)
 
 
+def test_a_question_is_taken_back_and_asked_in_other_words(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, [*HELLO, *SUM, *HELLO, *SUM])
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("/edit")
+        assert any("Nothing was asked yet" in notice.message for notice in chat.app._notifications)
+        for question in ("Hello", "What is 2 + 3?", "Thanks"):
+            await chat.ask(question)
+        before = talk.session
+        await chat.type("/edit 2")
+        assert chat.app.query_one("#question", Input).value == "What is 2 + 3?"
+        assert [card.question for card in chat.cards(QuestionCard)] == ["Hello"]
+        await chat.pilot.press("backspace", "!", "enter")
+        await chat.until(lambda: not chat.app.busy)
+        assert [run.query for run in talk.runs()] == ["Hello", "What is 2 + 3!"]
+        assert [run.query for run in talk.store.trajectories(before)] == ["Hello", "What is 2 + 3?", "Thanks"]
+        for wrong in ("/edit 3", "/edit 0", "/edit all"):
+            await chat.type(wrong)
+        assert len(talk.runs()) == 2
+        await chat.type("/edit 2")  # all of it: a new session, stored with its first question
+        assert not talk.session
+
+    play(talk, scene)
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [
@@ -423,12 +450,15 @@ def test_line_by_line_has_the_same_commands(
 ) -> None:
     model, out = tmp_path / "model.gguf", tmp_path / "talk.md"
     model.write_bytes(b"GGUF, so to speak")
-    backend = ScriptedBackend([*SUM, *SUM], context_tokens=50_000, chat_template="<|im_start|>")
+    backend = ScriptedBackend([*SUM, *SUM, *SUM], context_tokens=50_000, chat_template="<|im_start|>")
     monkeypatch.setattr("umi_local.conversation.backend_for", lambda wanted: backend)
     lines = ["/rename early", "What is 2 + 3?", "/rename Sums", "/sessions sums", f"/export {out}", "/find nothing"]
     lines += [
         "/find 2 + 3",
         "/tools calculator",
+        "/edit 7",
+        "/edit",
+        "What is 2 + 3?",
         "/again",
         "/copy",
         "/theme dark",
@@ -441,8 +471,10 @@ def test_line_by_line_has_the_same_commands(
     with pytest.raises(SystemExit):
         umi_local(["chat", "--plain", "--model", str(model), "--workspace", str(tmp_path)])
     told = capsys.readouterr()
-    assert told.out == "It is **5**.\n" * 3
+    assert told.out == "It is **5**.\n" * 4
     said = (
+        "has only 1 to take back",
+        "in other words: What is 2 + 3?",
         "Nothing was asked yet",
         "called Sums",
         "Sums  (answered)",

@@ -60,6 +60,17 @@ def test_runs_come_back_as_they_were_recorded_and_in_order(store: SessionStore) 
     assert store.trajectories(saved(store, *runs)) == runs
 
 
+def test_a_branch_begins_as_its_session_does_and_leaves_it_alone(store: SessionStore) -> None:
+    runs = (a_run("first", a_step(), a_step("again")), a_run("second"), a_run("third"))
+    session = saved(store, *runs)
+    branch = store.branch(session, 2)
+    record(store, branch, a_run("another"))
+    assert store.trajectories(branch) == (*runs[:2], a_run("another"))
+    assert store.trajectories(session) == runs
+    store.remove(session)
+    assert store.trajectories(branch)[:2] == runs[:2]
+
+
 def test_what_was_said_before_is_not_stored_twice(store: SessionStore) -> None:
     run = Trajectory("q", history=(Message(Speaker.USER, "earlier"),)).ended(StopReason.ANSWERED, "a")
     assert store.trajectories(saved(store, run)) == (Trajectory("q").ended(StopReason.ANSWERED, "a"),)

@@ -9,7 +9,7 @@ from umi_local.errors import StorageError, UsageError
 from umi_local.plain import printable
 from umi_local.prompts import signature
 from umi_local.sessions import Session, SessionStore
-from umi_local.toolbox import Tool
+from umi_local.toolbox import Effect, Tool
 
 COMMANDS = {
     "/new": "start a new session",
@@ -17,6 +17,7 @@ COMMANDS = {
     "/resume ID": "go on with an earlier session",
     "/rename TITLE": "call this session something",
     "/again": "ask the last question again",
+    "/edit [N]": "take the last question back, or the last N, and ask it in other words",
     "/tools [a,b]": "choose the tools",
     "/pack [NAME]": "let another pack answer",
     "/export FILE": "write this session as Markdown, or as JSON if FILE ends in .json",
@@ -59,6 +60,26 @@ def last_code(answer: str) -> str:
 def tokens_of(tool: Tool) -> int:
     """About how many tokens of a prompt a tool takes where it is listed."""
     return round((len(signature(tool.spec)) + len(tool.spec.description)) / _CHARACTERS_PER_TOKEN)
+
+
+def tool_line(tool: Tool) -> str:
+    """A tool for a list: what it costs in every prompt, what it does to the world, whether it asks."""
+    does = "" if tool.effect is Effect.NONE else tool.effect.value
+    what = ", ".join(word for word in (does, "asks first" if tool.asks else "") if word)
+    return f"{printable(tool.name):<18} {tokens_of(tool):>4} tokens  {what}".rstrip()
+
+
+def count_of(argument: str) -> int:
+    """The number that a command is given, one if it is given none.
+
+    Raises:
+        UsageError: it is given something else.
+    """
+    if not argument:
+        return 1
+    if not argument.isdecimal():
+        raise UsageError(f"{argument} is no number.", "/edit takes the last question back, /edit 2 the last two.")
+    return int(argument)
 
 
 def session_line(session: Session) -> str:

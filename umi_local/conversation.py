@@ -20,6 +20,7 @@ from umi_local.assemble import (
     tell_of_servers,
     toolbox_for,
 )
+from umi_local.errors import UsageError
 from umi_local.messages import Message
 from umi_local.permissions import approval_for, remember
 from umi_local.prompts import messages_of
@@ -155,6 +156,26 @@ class Conversation:
         """
         self.session = self.store.get(prefix).id
         self._allowed.clear()
+
+    def take_back(self, questions: int = 1) -> str:
+        """Go on from before the last questions, in a session of its own: the one so far stays as it is.
+
+        Returns the earliest of the questions taken back, to be asked in other words.
+
+        Raises:
+            UsageError: there are not that many.
+        """
+        runs = self.runs()
+        if not 1 <= questions <= len(runs):
+            raise UsageError(
+                "Nothing was asked yet." if not runs else f"This session has only {len(runs)} to take back.",
+                "/edit takes the last one back, /edit 2 the last two.",
+            )
+        kept = len(runs) - questions
+        branch = self.store.branch(self.session, kept) if kept else ""
+        self.new()
+        self.session = branch
+        return runs[kept].query
 
     def close(self) -> None:
         if self._backend is not None:

@@ -101,6 +101,21 @@ class SessionStore:
                     connection.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)", values)
                     return session_id
 
+    def branch(self, session_id: str, runs: int) -> str:
+        """The id of a new session that begins as this one does: with its first `runs` runs. This one stays as it is."""
+        old = self.get(session_id)
+        new = self.create(old.pack, old.workspace, old.mode)
+        with self._database.transaction(write=True) as connection:
+            first = connection.execute("SELECT id FROM runs WHERE session = ? ORDER BY id LIMIT ?", (old.id, runs))
+            for (run,) in first.fetchall():
+                copied = connection.execute(
+                    "INSERT INTO runs (session, started, ended, query, answer, stop, trajectory) "
+                    "SELECT ?, started, ended, query, answer, stop, trajectory FROM runs WHERE id = ?",
+                    (new, run),
+                ).lastrowid
+                connection.execute("INSERT INTO steps SELECT ?, position, step FROM steps WHERE run = ?", (copied, run))
+        return new
+
     def record(self, session_id: str) -> Recorder:
         """What writes this session's runs when it is given their events."""
         return Recorder(self._database, session_id)

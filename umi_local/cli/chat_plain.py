@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from umi_local.assemble import known_tools
-from umi_local.chat_commands import COMMANDS, LEAVE, export, last_code, session_line, tokens_of
+from umi_local.chat_commands import COMMANDS, LEAVE, count_of, export, last_code, session_line, tool_line
 from umi_local.cli.approve import choice, interactive
 from umi_local.cli.choices import pull_missing
 from umi_local.cli.console import StepPrinter
@@ -61,6 +61,9 @@ def _command(conversation: Conversation, line: str) -> None:
             _tell(f"Session {conversation.session}, {len(conversation.runs())} questions so far.")
         case "/again" if runs := conversation.runs():
             _ask(conversation, runs[-1].query)
+        case "/edit":
+            question = conversation.take_back(count_of(argument))
+            _tell(f"Taken back; the session as it was is kept. Ask this in other words: {question}")
         case "/tools":
             _tools(conversation, argument)
         case "/pack":
@@ -107,8 +110,7 @@ def _tools(conversation: Conversation, names: str) -> None:
         conversation.choose_tools([name.strip() for name in names.split(",") if name.strip()])
     listed = {tool.name for tool in conversation.tools}
     for tool in known_tools():
-        mark = "listed" if tool.name in listed else "off"
-        _tell(f"{tool.name:<18} {mark:<7} {tokens_of(tool):>4} tokens  {tool.effect.value}")
+        _tell(f"{'listed' if tool.name in listed else 'off':<7} {tool_line(tool)}")
 
 
 def _pack(conversation: Conversation, name: str) -> None:

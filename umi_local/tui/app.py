@@ -78,7 +78,7 @@ class ChatApp(App[None]):
     async def on_mount(self) -> None:
         self.show_status({})
         self.query_one("#question").focus()
-        await self._show_session()
+        await self.show_session()
         if self.conversation.lacks_model:
             choose_pack(self, first=True)
 
@@ -106,7 +106,10 @@ class ChatApp(App[None]):
     @on(Input.Submitted, "#question")
     async def submitted(self, event: Input.Submitted) -> None:
         text = event.value.strip()
-        if not text or self.busy:
+        if not text:
+            return
+        if self.busy:
+            self.notify("An answer is being written; Esc stops it. What you typed stays here.")
             return
         event.input.clear()
         if text.startswith("/"):
@@ -201,7 +204,7 @@ class ChatApp(App[None]):
     async def action_new(self) -> None:
         if not self.busy:
             self.conversation.new()
-            await self._show_session()
+            await self.show_session()
 
     def action_sessions(self) -> None:
         open_sessions(self)
@@ -214,7 +217,7 @@ class ChatApp(App[None]):
         if session and not self.busy:
             try:
                 self.conversation.resume(session)
-                await self._show_session()
+                await self.show_session()
             except UmiError as error:
                 self.tell(error)
 
@@ -263,7 +266,7 @@ class ChatApp(App[None]):
 
     # What is shown
 
-    async def _show_session(self) -> None:
+    async def show_session(self) -> None:
         """The transcript of the conversation as it is stored."""
         await self.transcript.clear()
         runs = self.conversation.runs()

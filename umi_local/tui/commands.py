@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import SystemCommand
 
-from umi_local.chat_commands import COMMANDS, LEAVE, export
+from umi_local.chat_commands import COMMANDS, LEAVE, count_of, export
 from umi_local.errors import UmiError
 from umi_local.plain import printable
 from umi_local.tui.appearance import theme_named
@@ -49,6 +49,8 @@ async def _run(app: ChatApp, name: str, argument: str) -> None:
                 await app.ask(app.question.asked[-1])
             else:
                 app.notify("Nothing was asked yet.", severity="warning")
+        case "/edit":
+            await _edit(app, argument)
         case "/tools":
             _choose_tools(app, argument)
         case "/pack":
@@ -80,9 +82,7 @@ def palette(app: ChatApp) -> Iterator[SystemCommand]:
 
 
 def _begun(app: ChatApp, name: str) -> None:
-    app.question.value = f"{name} "
-    app.question.cursor_position = len(app.question.value)
-    app.question.focus()
+    app.question.begin(f"{name} ")
 
 
 async def _run_at_once(app: ChatApp, name: str) -> None:
@@ -124,6 +124,16 @@ def _choose_tools(app: ChatApp, names: str) -> None:
         chosen([name.strip() for name in names.split(",") if name.strip()])
     else:
         app.push_screen(ToolsScreen([tool.name for tool in app.conversation.tools]), chosen)
+
+
+async def _edit(app: ChatApp, argument: str) -> None:
+    """Take questions back; the earliest of them stands in the line, to be changed."""
+    if app.busy:
+        return
+    question = app.conversation.take_back(count_of(argument))
+    await app.show_session()
+    app.question.begin(question)
+    app.notify("Change the question and press Enter. The session as it was is kept: /sessions.")
 
 
 def _rename(app: ChatApp, title: str) -> None:

@@ -28,10 +28,15 @@ class QuestionInput(Input):
         self.asked.clear()
         self._recalled = 0
 
+    def begin(self, text: str) -> None:
+        """Put a text into the line, to go on with."""
+        kept = " " if text.endswith(" ") else ""
+        self.value = " ".join(printable(text).split()) + kept
+        self.cursor_position = len(self.value)
+        self.focus()
+
     def on_key(self, event: Key) -> None:
         if event.key in ("up", "down") and self.asked:
             step = -1 if event.key == "up" else 1
             self._recalled = min(max(self._recalled + step, 0), len(self.asked))
-            earlier = self.asked[self._recalled] if self._recalled < len(self.asked) else ""
-            self.value = " ".join(printable(earlier).split())
-            self.cursor_position = len(self.value)
+            self.begin(self.asked[self._recalled] if self._recalled < len(self.asked) else "")

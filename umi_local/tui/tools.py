@@ -15,9 +15,7 @@ from textual.widgets import SelectionList, Static
 from textual.widgets.selection_list import Selection
 
 from umi_local.assemble import known_tools
-from umi_local.chat_commands import tokens_of
-from umi_local.plain import printable
-from umi_local.toolbox import Effect
+from umi_local.chat_commands import tokens_of, tool_line
 
 
 class ToolsScreen(ModalScreen[list[str]]):
@@ -36,7 +34,7 @@ class ToolsScreen(ModalScreen[list[str]]):
     def compose(self) -> ComposeResult:
         choices = [
             Selection(
-                Text(f"{printable(tool.name):<18} {tokens_of(tool):>4} tokens  {_about(tool.effect, tool.asks)}"),
+                Text(tool_line(tool)),
                 tool.name,
                 tool.name in self._listed,
             )
@@ -64,8 +62,3 @@ class ToolsScreen(ModalScreen[list[str]]):
     def _chosen(self) -> list[str]:
         selected = set(self.query_one(SelectionList).selected)
         return [tool.name for tool in known_tools() if tool.name in selected]
-
-
-def _about(effect: Effect, asks: bool) -> str:
-    what = "" if effect is Effect.NONE else effect.value
-    return f"{what}, asks" if asks else what
