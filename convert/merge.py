@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import gguf
@@ -22,11 +22,18 @@ _OURS = "umi_local.convert."
 
 
 def merge(
-    folder: Path, base: Path, out: Path, quant: str, source: Source, progress: Callable[[int, int], None]
+    folder: Path,
+    base: Path,
+    out: Path,
+    quant: str,
+    source: Source,
+    progress: Callable[[int, int], None],
+    made_of: Sequence[Path] = (),
 ) -> Written:
     """Write `base` with the adapter in `folder` added to its weights. Those that change are written as `quant`.
 
-    All other tensors and all metadata stay as they are, byte for byte.
+    All other tensors and all metadata stay as they are, byte for byte. A base that was made for the time being names
+    the files that it is `made_of`: those are hashed, and every matrix is written as `quant`.
 
     Raises:
         UmiError: the adapter cannot be merged, or `out` cannot be written. No file is left behind then.
@@ -41,7 +48,7 @@ def merge(
     kind, file_type = WRITTEN[quant]
     deltas = _deltas(adapter, base)
     reader = gguf.GGUFReader(base)
-    sums = sha256_of([*adapter.files, base])
+    sums = sha256_of([*adapter.files, *(made_of or [base])])
     with partial(out) as path:
         writer = gguf.GGUFWriter(path, _text(reader, gguf.Keys.General.ARCHITECTURE))
         for field in reader.fields.values():
@@ -54,7 +61,9 @@ def merge(
         writer.add_file_type(file_type)
         add_texts(writer, provenance(source, sums))
         kinds = {
-            tensor.name: _fitting(kind, tensor) if tensor.name in deltas else tensor.tensor_type
+            tensor.name: _fitting(kind, tensor)
+            if tensor.name in deltas or (made_of and len(tensor.shape) > 1)
+            else tensor.tensor_type
             for tensor in reader.tensors
         }
         for tensor in reader.tensors:
@@ -84,6 +93,8 @@ def _write(
             down, up = deltas[tensor.name]
             wide = gguf.quants.dequantize(data, tensor.tensor_type).astype(np.float32) + up @ down
             data = gguf.quants.quantize(wide, kinds[tensor.name])
+        elif kinds[tensor.name] != tensor.tensor_type:
+            data = gguf.quants.quantize(gguf.quants.dequantize(data, tensor.tensor_type), kinds[tensor.name])
         writer.write_tensor_data(np.ascontiguousarray(data))
         done += int(tensor.n_bytes)
         progress(done, total)

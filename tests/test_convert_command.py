@@ -38,8 +38,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def types(path: Path) -> dict[str, str]:
+    return {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+
+
 def kinds(path: Path) -> set[str]:
-    return {tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+    return set(types(path).values())
 
 
 def test_the_file_is_written_and_named(checkpoint: Path, tmp_path: Path) -> None:
@@ -107,7 +111,12 @@ def test_an_adapter_becomes_a_pack_on_its_base(checkpoint: Path, tmp_path: Path)
     assert adapter is not None
     assert ensure_verified(adapter) == tmp_path / "lora.gguf"
     out, _ = run("merge", tmp_path / "lora", "--base", checkpoint, "--quant", "q8_0", "--out", tmp_path / "merged.gguf")
-    assert "Q8_0" in kinds(Path(out))
+    run(checkpoint, "--quant", "q8_0", "--out", tmp_path / "q8.gguf")
+    assert types(Path(out)) == types(tmp_path / "q8.gguf")
+    hashed = gguf.GGUFReader(out).get_field("umi_local.convert.sha256")
+    assert hashed is not None
+    names = {line.split("  ")[1] for line in hashed.contents()}
+    assert {"adapter_model.safetensors", "model.safetensors", "config.json"} <= names
 
 
 @pytest.mark.parametrize(

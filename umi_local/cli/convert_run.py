@@ -73,16 +73,16 @@ def merged(adapter: str, base: Path, out: Path, quant: str) -> Path:
         raise UsageError(f"A merged file is written as {', '.join(WRITTEN)} and not as {quant!r}.")
     folder, source = _fetched(adapter)
     _check_out(out)
-    with partial_base(base, form, out.parent) as gguf, steps_of("merging") as step:
-        merge(folder, gguf, out, form, source, step)
+    with partial_base(base, form, out.parent) as (gguf, made_of), steps_of("merging") as step:
+        merge(folder, gguf, out, form, source, step, made_of)
     return out
 
 
 @contextmanager
-def partial_base(base: Path, form: str, room: Path) -> Iterator[Path]:
-    """The base as GGUF: itself, or a checkpoint converted for the time being."""
+def partial_base(base: Path, form: str, room: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """The base as GGUF: itself, or a checkpoint converted for the time being, with the files that it is made of."""
     if not base.is_dir():
-        yield base
+        yield base, []
         return
     with (
         tempfile.TemporaryDirectory(prefix=".umi-convert-", dir=room) as folder,
@@ -90,7 +90,7 @@ def partial_base(base: Path, form: str, room: Path) -> Iterator[Path]:
     ):
         path = Path(folder) / f"{base.name}.gguf"
         convert_checkpoint(base, path, form if form != "q8_0" else "f32", Source(str(base.resolve())), step)
-        yield path
+        yield path, Checkpoint.open(base).files
 
 
 def _check_pack(wish: Wish) -> None:
