@@ -35,15 +35,22 @@ def provenance(wanted: Setup) -> dict[str, Any]:
     }
 
 
-def _roles(wanted: Setup) -> dict[str, dict[str, str]]:
+def _roles(wanted: Setup) -> dict[str, dict[str, str | bool]]:
     """Of each role: its files' names and digests; a file that several roles share is read once."""
     digests: dict[Path, str] = {}
-    found = {}
+    found: dict[str, dict[str, str | bool]] = {}
     for role, spec in wanted.specs()[0].items():
-        about = {"model": Path(spec.model).name, "sha256": _digest(wanted, role, Path(spec.model), digests)}
+        about: dict[str, str | bool] = {
+            "model": Path(spec.model).name,
+            "sha256": _digest(wanted, role, Path(spec.model), digests),
+        }
         if spec.adapter:
             adapter = Path(spec.adapter)
-            about |= {"adapter": adapter.name, "adapter_sha256": _adapter_digest(wanted, role, adapter, digests)}
+            about |= {
+                "adapter": adapter.name,
+                "adapter_sha256": _adapter_digest(wanted, role, adapter, digests),
+                "adapter_given": role in wanted.adapters,  # in place of the pack's own
+            }
         found[role.value] = about
     # What a server loads cannot be hashed from here.
     for role in wanted.served_roles:

@@ -57,12 +57,12 @@ class Report:
 
     @property
     def label(self) -> str:
-        """What was measured, in a few words."""
+        """What was measured, in a few words: adapters are named where they are not the pack's own."""
         roles = self.provenance.get("roles", {}).values()
         pack, mode = self.provenance.get("pack", "agent"), self.provenance.get("mode", "")
         if pack == "files":
             pack = ", ".join(sorted({role["model"] for role in roles}))
-        adapters = sorted({role["adapter"] for role in roles if role.get("adapter")})
+        adapters = sorted({role["adapter"] for role in roles if role.get("adapter_given")})
         return " ".join(filter(None, [pack, mode, "with " + ", ".join(adapters) if adapters else ""]))
 
     @property
