@@ -103,7 +103,7 @@ def test_names_that_would_clash_are_left_as_they_are() -> None:
 
 
 def test_without_its_tool_a_run_says_what_is_missing() -> None:
-    run = with_thoughts(without_the_tool(record(history=[]))).trajectory
+    run = with_thoughts(without_the_tool(record(history=[]), random.Random(1))).trajectory
     assert [tool.name for tool in run.tools] == ["BookHotel"]
     (last,) = run.steps
     assert last.decision == Decision("No tool can find a train to a city, so say that.", Next.CONCLUDE)
@@ -162,7 +162,7 @@ def test_every_rationale_has_the_form_to_which_a_planner_is_bound() -> None:
     language = chat_style().language.model_copy(update={"plans": worked_examples().plans})
     for number in range(40):
         given, chance = replace(record(), id=f"r{number}"), random.Random(number)
-        for changed in (given, with_a_failure(given, chance), without_the_tool(given)):
+        for changed in (given, with_a_failure(given, chance), without_the_tool(given, chance)):
             run = with_thoughts(changed).trajectory
             for i, step in enumerate(run.steps):
                 before = replace(run, steps=run.steps[:i])

@@ -15,6 +15,8 @@ from umi_local.messages import ToolSpec
 from umi_local.records import Fault, Record, read_records
 from umi_local.sessions import SessionStore
 from umi_local.training.everyday import generate
+from umi_local.training.inventing import with_observations
+from umi_local.training.joining import stands_alone, with_joined
 from umi_local.training.recipe import Part, Recipe
 from umi_local.training.thoughts import with_thoughts
 from umi_local.training.variation import Shares, Varier
@@ -54,13 +56,19 @@ def _of_part(name: str, part: Part, seed: int, data: Path | None, faults: list[F
         )
     records = list(read_records(data / part.file, faults))
     records = records[: len(records) - part.hold_back]
-    if part.calls:
-        records = [record for record in records if record.calls]
+    if part.observed:
+        records = [with_observations(record) for record in records]
+    records = [record for record in records if _wanted(part, record)]
     random.Random(f"{seed} {name}").shuffle(records)
     shares = Shares(part.rename, part.mask, part.impossible, part.failing, part.distractors)
     varier = Varier(shares, _pool(records), _variants(data) if part.rename else {})
-    for record in records[: part.count]:
+    for record in with_joined(records[: part.count], records[part.count :], part.joined):
         yield with_thoughts(varier.vary(record))
+
+
+def _wanted(part: Part, record: Record) -> bool:
+    calls = len(record.calls)
+    return not ((part.calls and not calls) or (part.several and calls < 2) or (part.alone and not stands_alone(record)))
 
 
 def _pool(records: list[Record]) -> list[ToolSpec]:

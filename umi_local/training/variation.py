@@ -54,7 +54,7 @@ class Varier:
         record = self._with_distractors(record, chance)
         draw = chance.random()
         if draw < self.shares.impossible:
-            record = without_the_tool(record)
+            record = without_the_tool(record, chance)
         elif draw < self.shares.impossible + self.shares.failing:
             record = with_a_failure(record, chance)
         draw = chance.random()
@@ -164,16 +164,20 @@ def masks(record: Record, chance: random.Random) -> Naming:
     return naming
 
 
-def without_the_tool(record: Record) -> Record:
-    """The needed tool is no longer listed: the answer says what is missing. (Giving up is open after an error only.)"""
+def without_the_tool(record: Record, chance: random.Random) -> Record:
+    """The needed tool is no longer listed: the answer says what is missing. (Giving up is open after an error only.)
+
+    Of the tools that are left, one or more stay. Requests for several things are left as they are.
+    """
     run = record.trajectory
-    if not record.calls or run.history:
+    if len(record.calls) != 1 or run.history:
         return record
     needed = record.calls[0].name
     what = next((aim(tool) for tool in run.tools if tool.name == needed), "")
     left = tuple(tool for tool in run.tools if tool.name != needed)
     if not what or not left:
         return record
+    left = left[: chance.randint(1, len(left))]
     meta = {**record.meta, "missing_aim": what, "grounded": True}
     answer = f"I'm sorry, none of my tools can {what}."
     steps = (Step(Decision("", Next.CONCLUDE)),)
@@ -182,19 +186,24 @@ def without_the_tool(record: Record) -> Record:
 
 
 def with_a_failure(record: Record, chance: random.Random) -> Record:
-    """One call fails: it is tried again and then works, or the run ends and says so."""
+    """One call fails: it is tried again and then works, or the run ends and says so.
+
+    Where the calls do not need each other's results (`independent`), the others are made all the same; what the
+    answer would be then is in no source, so none is learnt.
+    """
     run = record.trajectory
     acts = [step for step in run.steps if step.calls]
     if not acts or not any(observation.content for step in acts for observation in step.observations):
         return record
     failed = Observation(chance.choice(_FAILURES), is_error=True)
-    last = acts[-1]
-    broken = replace(last, observations=(failed,))
+    independent = bool(record.meta.get("independent"))
+    which = chance.randrange(len(acts)) if independent else len(acts) - 1
+    before, broken, after = acts[:which], replace(acts[which], observations=(failed,)), acts[which + 1 :]
     if chance.random() < 0.5:
-        return with_trajectory(record, steps=(*acts[:-1], broken, last, run.steps[-1]))
+        return with_trajectory(record, steps=(*before, broken, *acts[which:], run.steps[-1]))
     ended = Step(Decision("", Next.CONCLUDE))
-    answer = f"I'm sorry, that did not work: {failed.content}"
-    return with_trajectory(record, steps=(*acts[:-1], broken, ended), answer=answer)
+    answer = "" if len(acts) > 1 and independent else f"I'm sorry, that did not work: {failed.content}"
+    return with_trajectory(record, steps=(*before, broken, *after, ended), answer=answer)
 
 
 def _described(description: str, schema: Mapping[str, Any]) -> str:
