@@ -47,9 +47,12 @@ class Terminal:
                     return time.monotonic()
         raise TimeoutError(f"{wanted!r} did not appear: {seen[-300:]!r}")
 
-    def quiet(self, seconds: float = 0.2) -> None:
-        while select.select([self.screen], [], [], seconds)[0]:
-            os.read(self.screen, 65_536)
+    def pass_over(self, seconds: float) -> None:
+        """Let it paint for a while. (It never falls silent: the cursor blinks.)"""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if select.select([self.screen], [], [], 0.1)[0]:
+                os.read(self.screen, 65_536)
 
     def press(self, keys: str) -> float:
         os.write(self.screen, keys.encode())
@@ -72,7 +75,7 @@ def echoes() -> list[float]:
     """Seconds from each key to the frame that shows it, while the answer is streamed."""
     terminal = Terminal([sys.executable, str(HERE), "--writing"])
     terminal.until(b"question")
-    terminal.quiet(1)
+    terminal.pass_over(1)
     terminal.press("go\r")
     terminal.until(b"word")
     taken = []
