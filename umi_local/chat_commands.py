@@ -17,7 +17,7 @@ COMMANDS = {
     "/resume ID": "go on with an earlier session",
     "/rename TITLE": "call this session something",
     "/again": "ask the last question again",
-    "/edit [N]": "take the last question back, or the last N, and ask it in other words",
+    "/edit [N]": "take the last question, or the last N, back to ask anew",
     "/tools [a,b]": "choose the tools",
     "/pack [NAME]": "let another pack answer",
     "/export FILE": "write this session as Markdown, or as JSON if FILE ends in .json",
