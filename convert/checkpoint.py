@@ -13,7 +13,9 @@ from umi_local.errors import ModelCorrupt, ModelMissing, StorageError, UsageErro
 from .safetensors import StoredTensor, read_header, shown
 
 # tokenizer.json of a large vocabulary has 35 MB; nothing else comes near.
-MAX_JSON_BYTES = 256_000_000
+MAX_TOKENIZER_BYTES = 64_000_000
+# Of any other JSON. What Python makes of it may be 24 times as long ("[[],[],...]"), so this keeps it below 400 MB.
+MAX_JSON_BYTES = 16_000_000
 _READ = (
     *("config.json", "generation_config.json", "model.safetensors.index.json", "chat_template.jinja"),
     *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"),
@@ -95,15 +97,15 @@ def weight_files(folder: Path) -> list[Path]:
     raise ModelMissing(f"{folder} has no safetensors file.")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of bounded size.
+def read_json(path: Path, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """A JSON object from a file of at most so many bytes.
 
     Raises:
         ModelMissing: there is no such file.
         ModelCorrupt: it is too long or no JSON object.
     """
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
+        if path.stat().st_size > most:
             raise ModelCorrupt(f"{path.name} has {path.stat().st_size:,} bytes, more than any real one.")
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

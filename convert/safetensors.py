@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from umi_local.errors import ModelCorrupt, ModelMissing, StorageError
 
-# A header has about 120 bytes a tensor; the format's own limit is the same 100 MB.
-MAX_HEADER_BYTES = 100_000_000
+# A header has about 120 bytes a tensor. The format allows 100 MB, of which Python could make 2 GB of objects.
+MAX_HEADER_BYTES = 16_000_000
 MAX_TENSORS = 65_536
 MAX_DIMENSIONS = 8
 

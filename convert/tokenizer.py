@@ -18,7 +18,7 @@ import gguf
 
 from umi_local.errors import ModelCorrupt, ModelMissing, UsageError
 
-from .checkpoint import read_json
+from .checkpoint import MAX_TOKENIZER_BYTES, read_json
 from .pretokenizer import pre_of
 from .safetensors import shown
 from .sentencepiece_model import Pieces, read_pieces
@@ -74,7 +74,7 @@ def read_vocabulary(folder: Path, size: int, pre: str = "", space_prefix: bool |
     if (folder / "tokenizer.model").is_file():
         found = _of_pieces(read_pieces(folder / "tokenizer.model"))
     elif (folder / "tokenizer.json").is_file():
-        found = _of_json(read_json(folder / "tokenizer.json"), pre)
+        found = _of_json(read_json(folder / "tokenizer.json", MAX_TOKENIZER_BYTES), pre)
     else:
         raise ModelMissing(f"{folder} has neither tokenizer.json nor tokenizer.model.")
     for number, token, special in _added(folder):
@@ -222,7 +222,7 @@ def _added(folder: Path) -> list[tuple[int, str, bool]]:
             if type(number) is int
         }
     if (folder / "tokenizer.json").is_file():
-        entries = read_json(folder / "tokenizer.json").get("added_tokens") or []
+        entries = read_json(folder / "tokenizer.json", MAX_TOKENIZER_BYTES).get("added_tokens") or []
         found |= {
             entry["id"]: _token(entry) for entry in entries if isinstance(entry, dict) and type(entry.get("id")) is int
         }
