@@ -488,6 +488,25 @@ def test_line_by_line_has_the_same_commands(
     assert len(open_store().trajectories(open_store().latest().id)) == 2
 
 
+def test_a_long_conversation_leaves_the_screen_from_its_beginning_and_not_the_store(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, HELLO * 24)
+    for number in range(24):
+        talk.ask(f"Question {number}")
+
+    async def scene(chat: Chat) -> None:
+        asked = [card.question for card in chat.cards(QuestionCard)]
+        assert asked == [f"Question {number}" for number in range(4, 24)]
+        assert "4 earlier questions" in chat.cards(NoteCard)[0].text
+        for number in range(260):
+            await chat.app.transcript.add(NoteCard(f"note {number}"))
+        assert len(chat.cards()) <= 200
+        assert chat.cards()[-1].text == "note 259"
+        assert not chat.cards(QuestionCard)
+        assert len(talk.runs()) == 24
+
+    play(talk, scene)
+
+
 def test_find_goes_from_card_to_card(tmp_path: Path) -> None:
     async def scene(chat: Chat) -> None:
         await chat.ask("What is 2 + 3?")

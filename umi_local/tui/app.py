@@ -276,8 +276,7 @@ class ChatApp(App[None]):
             where = "" if self.conversation.wanted.served_roles else "Nothing leaves this machine. "
             welcome = f"{_WELCOME}{where}/help shows keys and commands."
             await self.transcript.mount(Static(welcome, id="welcome", markup=False))
-        for run in runs:
-            await self.transcript.show_run(run)
+        await self.transcript.show_runs(runs)
         self.show_status({})
 
     def show_status(self, stats: dict[str, Any]) -> None:

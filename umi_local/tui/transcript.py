@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.containers import VerticalScroll
 from textual.widgets import Collapsible
 
@@ -22,7 +24,10 @@ from umi_local.tui.cards import (
     one_line,
 )
 
-_MOST_CARDS = 300  # of a long conversation the oldest leave the screen; the store keeps them
+# Of a long conversation the oldest cards leave the screen, many at a time, since each leaving lays out all the others
+# again; the store keeps them.
+_MOST_CARDS, _LEAVING = 200, 50
+_RUNS_SHOWN = 20  # of a session that is opened again
 _STOPS = {
     StopReason.GAVE_UP: "The agent gave up.",
     StopReason.LOOP: "The agent repeated itself and was stopped; the answer is from what it knew.",
@@ -49,12 +54,11 @@ class Transcript(VerticalScroll):
         self.anchor()
 
     async def add(self, card: Card) -> None:
-        for welcome in self.query("#welcome"):
-            await welcome.remove()
+        if self.children and self.children[0].id == "welcome":
+            await self.children[0].remove()
+        if len(self.children) >= _MOST_CARDS:
+            await self.remove_children(self.children[:_LEAVING])
         await self.mount(card)
-        cards = list(self.query(Card))
-        if len(cards) > _MOST_CARDS:
-            await self.remove_children(cards[: len(cards) - _MOST_CARDS])
 
     async def clear(self) -> None:
         await self.remove_children()
@@ -89,6 +93,14 @@ class Transcript(VerticalScroll):
                 await self._close(run)
             case _:
                 pass
+
+    async def show_runs(self, runs: Sequence[Trajectory]) -> None:
+        """A stored session; of a long one the last runs alone, since each card that is shown takes its time."""
+        if len(runs) > _RUNS_SHOWN:
+            earlier = len(runs) - _RUNS_SHOWN
+            await self.add(NoteCard(f"{earlier} earlier questions are stored and not shown. /export writes them all."))
+        for run in runs[-_RUNS_SHOWN:]:
+            await self.show_run(run)
 
     async def show_run(self, run: Trajectory) -> None:
         """A stored run, as it looked when it was made."""
