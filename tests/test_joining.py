@@ -118,9 +118,27 @@ def test_what_fails_among_several_is_tried_again_or_left_and_the_others_are_done
     assert lengths == {3, 4}
 
 
-def test_a_request_for_several_things_keeps_its_tools() -> None:
+def test_of_several_things_the_one_that_no_tool_can_do_is_told_and_the_others_are_done() -> None:
     both = joined(train(), [weather()], random.Random(1))
-    assert without_the_tool(both, random.Random(1)) == both
+    seen = set()
+    for number in range(20):
+        varied = without_the_tool(both, random.Random(number))
+        run, (call,) = varied.trajectory, varied.calls
+        assert len(run.tools) == len(both.trajectory.tools) - 1
+        said, lost = {
+            "GetWeather": ("Grey.", "find a train to a city"),
+            "FindTrain": ("There is one at 9:05.", "get the weather of a city"),
+        }[call.name]
+        assert run.answer == f"{said} I'm sorry, none of my tools can {lost}."
+        assert run.steps[-1].decision.next is Next.CONCLUDE
+        seen.add(call.name)
+    assert seen == {"GetWeather", "FindTrain"}
+
+
+def test_calls_that_may_need_each_other_keep_their_tools() -> None:
+    both = joined(train(), [weather()], random.Random(1))
+    linked = replace(both, meta={})
+    assert without_the_tool(linked, random.Random(1)) == linked
     assert len(without_the_tool(train(), random.Random(1)).trajectory.tools) == 1
 
 

@@ -52,7 +52,7 @@ def stands_alone(record: Record) -> bool:
 def joined(record: Record, others: Sequence[Record], chance: random.Random) -> Record:
     """One run that asks for all of it. Records that do not fit (another context, other tools of one name) are left out.
 
-    Its calls do not need each other's results, and `meta` says so (`independent`).
+    Its calls do not need each other's results, and `meta` says so (`independent`, with the `answers` of each).
     """
     parts = [record]
     tools = {tool.name: tool for tool in record.trajectory.tools}
@@ -72,7 +72,7 @@ def joined(record: Record, others: Sequence[Record], chance: random.Random) -> R
         answer=" ".join(answers) if all(answers) else "",
     )
     services = {name: service for part in parts for name, service in part.meta.get("services", {}).items()}
-    meta = {**record.meta, "independent": True, "services": services}
+    meta = {**record.meta, "independent": True, "services": services, "answers": answers}
     return replace(record, id="+".join(part.id for part in parts), trajectory=run, meta=meta)
 
 

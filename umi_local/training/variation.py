@@ -165,23 +165,34 @@ def masks(record: Record, chance: random.Random) -> Naming:
 
 
 def without_the_tool(record: Record, chance: random.Random) -> Record:
-    """The needed tool is no longer listed: the answer says what is missing. (Giving up is open after an error only.)
+    """A needed tool is no longer listed: the answer says what is missing. (Giving up is open after an error only.)
 
-    Of the tools that are left, one or more stay. Requests for several things are left as they are.
+    Of a request for several things that do not need each other the rest is done. Other requests for several things
+    are left as they are.
     """
-    run = record.trajectory
-    if len(record.calls) != 1 or run.history:
+    run, calls = record.trajectory, record.calls
+    if not calls or run.history or (len(calls) > 1 and not record.meta.get("independent")):
         return record
-    needed = record.calls[0].name
+    lost = chance.randrange(len(calls))
+    needed = calls[lost].name
     what = next((aim(tool) for tool in run.tools if tool.name == needed), "")
     left = tuple(tool for tool in run.tools if tool.name != needed)
-    if not what or not left:
+    if not what or not left or sum(call.name == needed for call in calls) > 1:
         return record
-    left = left[: chance.randint(1, len(left))]
+    sorry = f"I'm sorry, none of my tools can {what}."
+    if len(calls) > 1:
+        steps = (*run.steps[:lost], *run.steps[lost + 1 :])
+        answers = [*record.meta.get("answers", [])]
+        answer = " ".join([*answers[:lost], *answers[lost + 1 :], sorry]) if all(answers) and answers else ""
+        return with_trajectory(record, tools=left, steps=steps, answer=answer)
     meta = {**record.meta, "missing_aim": what, "grounded": True}
-    answer = f"I'm sorry, none of my tools can {what}."
-    steps = (Step(Decision("", Next.CONCLUDE)),)
-    run = replace(run, tools=left, steps=steps, answer=answer, stop=StopReason.ANSWERED)
+    run = replace(
+        run,
+        tools=left[: chance.randint(1, len(left))],
+        steps=(Step(Decision("", Next.CONCLUDE)),),
+        answer=sorry,
+        stop=StopReason.ANSWERED,
+    )
     return replace(record, trajectory=run, meta=meta)
 
 
