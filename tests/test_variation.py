@@ -208,4 +208,12 @@ def test_a_recipe_that_names_a_file_for_measuring_is_refused(tmp_path: Any) -> N
     recipe = load_recipe("cpu-0.5b")
     part = recipe.parts["star"].model_copy(update={"file": "eval/apibank.jsonl.gz"})
     with pytest.raises(UsageError, match="for measuring"):
-        list(mixed(recipe.model_copy(update={"parts": {"bad": part}}), tmp_path, []))
+        mixed(recipe.model_copy(update={"parts": {"bad": part}}), tmp_path, [])
+
+
+@pytest.mark.parametrize("folder", [None, "empty"])
+def test_a_file_that_is_not_there_is_said_before_any_work(folder: str | None, tmp_path: Any) -> None:
+    from umi_local.training.mix import mixed
+
+    with pytest.raises(UsageError, match="--data DIR"):
+        mixed(load_recipe("cpu-0.5b"), tmp_path / folder if folder else None, [])

@@ -22,18 +22,34 @@ from umi_local.training.thoughts import with_thoughts
 from umi_local.training.variation import Shares, Varier
 from umi_local.trajectory import StopReason
 
-_VARIANTS = "train/sgd_x_variants.json.gz"
+_VARIANTS = "sgd_x_variants.json.gz"  # beside the records
 
 
 def mixed(recipe: Recipe, data: Path | None, faults: list[Fault]) -> Iterator[tuple[str, Record]]:
     """Every record of the recipe with the name of its part.
 
     Raises:
-        UsageError: a part needs a file and there is no data folder, or no such file in it.
+        UsageError: at once, if a part needs a file and there is no data folder, or no such file in it.
     """
-    for name, part in recipe.parts.items():
-        for record in _of_part(name, part, recipe.seed, data, faults):
-            yield name, record
+    files = {name: _file(name, part, data) for name, part in recipe.parts.items() if part.file}
+    return (
+        (name, record)
+        for name, part in recipe.parts.items()
+        for record in _of_part(name, part, recipe.seed, files.get(name), faults)
+    )
+
+
+def _file(name: str, part: Part, data: Path | None) -> Path:
+    if data is None:
+        raise UsageError(f"The part {name} of the recipe is read from {part.file}.", "Name its folder with --data DIR.")
+    if part.file.startswith("eval/"):
+        raise UsageError(
+            f"The part {name} names {part.file}, which is for measuring.", "Train on files of train/ only."
+        )
+    path = data / part.file
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.", "Name the folder that has train/ in it with --data DIR.")
+    return path
 
 
 def own_runs(store: SessionStore) -> Iterator[tuple[str, Record]]:
@@ -44,24 +60,18 @@ def own_runs(store: SessionStore) -> Iterator[tuple[str, Record]]:
                 yield "sessions", Record(f"session-{session.id}-{number}", "sessions", run)
 
 
-def _of_part(name: str, part: Part, seed: int, data: Path | None, faults: list[Fault]) -> Iterator[Record]:
-    if not part.file:
+def _of_part(name: str, part: Part, seed: int, path: Path | None, faults: list[Fault]) -> Iterator[Record]:
+    if path is None:
         yield from generate(part.count, seed, part.partial)
         return
-    if data is None:
-        raise UsageError(f"The part {name} of the recipe is read from {part.file}.", "Name its folder with --data DIR.")
-    if part.file.startswith("eval/"):
-        raise UsageError(
-            f"The part {name} names {part.file}, which is for measuring.", "Train on files of train/ only."
-        )
-    records = list(read_records(data / part.file, faults))
+    records = list(read_records(path, faults))
     records = records[: len(records) - part.hold_back]
     if part.observed:
         records = [with_observations(record) for record in records]
     records = [record for record in records if _wanted(part, record)]
     random.Random(f"{seed} {name}").shuffle(records)
     shares = Shares(part.rename, part.mask, part.impossible, part.failing, part.distractors)
-    varier = Varier(shares, _pool(records), _variants(data) if part.rename else {})
+    varier = Varier(shares, _pool(records), _variants(path.with_name(_VARIANTS)) if part.rename else {})
     for record in with_joined(records[: part.count], records[part.count :], part.joined):
         yield with_thoughts(varier.vary(record))
 
@@ -77,8 +87,7 @@ def _pool(records: list[Record]) -> list[ToolSpec]:
     return [tools[name] for name in sorted(tools)]
 
 
-def _variants(data: Path) -> Mapping[str, Any]:
-    path = data / _VARIANTS
+def _variants(path: Path) -> Mapping[str, Any]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             variants: Mapping[str, Any] = json.load(file)
