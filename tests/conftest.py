@@ -36,6 +36,12 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
 
 
+@pytest.fixture(autouse=True)
+def _no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of a test are pressed at once, and are meant."""
+    monkeypatch.setattr("umi_local.tui.screens.SETTLE", 0.0)
+
+
 @pytest.fixture(scope="session")
 def model_cache() -> Path:
     MODEL_CACHE.mkdir(parents=True, exist_ok=True)

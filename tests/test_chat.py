@@ -95,6 +95,34 @@ def test_allowed_for_the_session_it_does_not_ask_again(tmp_path: Path) -> None:
     play(conversation(tmp_path, [*WRITE, *WRITE]), scene)
 
 
+def test_what_was_being_typed_when_a_tool_asks_allows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("umi_local.tui.screens.SETTLE", 0.7)
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("Write hello to a.txt")
+        await chat.until(lambda: isinstance(chat.app.screen, ApprovalScreen))
+        await chat.pilot.press(*"also how soon")
+        assert isinstance(chat.app.screen, ApprovalScreen)
+        assert not (tmp_path / "files" / "a.txt").exists()
+        await chat.pilot.pause(0.8)
+        await chat.pilot.press("o")
+        await chat.until(lambda: not chat.app.busy)
+        assert (tmp_path / "files" / "a.txt").read_text() == "hello"
+
+    play(conversation(tmp_path, WRITE), scene)
+
+
+def test_ctrl_q_leaves_from_an_approval_and_denies_it(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.type("Write hello to a.txt")
+        await chat.until(lambda: isinstance(chat.app.screen, ApprovalScreen))
+        await chat.pilot.press("ctrl+q")
+        await chat.pilot.pause()
+
+    play(conversation(tmp_path, WRITE), scene)
+    assert not (tmp_path / "files" / "a.txt").exists()
+
+
 def test_leaving_while_a_tool_asks_denies_it(tmp_path: Path) -> None:
     talk = conversation(tmp_path, WRITE)
 

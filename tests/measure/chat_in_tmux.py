@@ -65,6 +65,7 @@ def main() -> int:
             step("an answer", until(lambda shown: "Answer  done" in shown and "51" in shown))
             ask('Save "hello" as a.txt.')
             step("a write asks", until(lambda shown: "asks for approval" in shown))
+            time.sleep(1)  # a letter right away would be taken for typing
             keys("o")
             step("allowed once, it is written", until(lambda _: any(work.iterdir()), 30))
             until(lambda shown: shown.count("Answer  done") >= 1 and "asks for" not in shown)

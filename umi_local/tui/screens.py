@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.events import Key
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -20,22 +22,26 @@ from umi_local.plain import printable, visible
 from umi_local.sessions import Session, SessionStore
 from umi_local.toolbox import ApprovalRequest
 
+# Seconds without a key before a letter allows anything: who was typing when the question came up has not read it.
+SETTLE = 0.7
 _SMALL = (70, 24)  # columns and rows below which everything but what is asked makes way
 
 
 class ApprovalScreen(ModalScreen[Verdict]):
-    """All of a call before it runs. Enter on what is focused first denies."""
+    """All of a call before it runs. Enter on what is focused first denies; letters typed in a row allow nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "decide('once')", "Allow once"),
         Binding("s", "decide('session')", "Allow for this session"),
         Binding("a", "decide('always')", "Always allow"),
         Binding("d,escape", "decide('deny')", "Deny"),
+        Binding("ctrl+q", "app.quit", "Quit", show=False),
     ]
 
     def __init__(self, request: ApprovalRequest) -> None:
         super().__init__()
         self.request = request
+        self._last_key = time.monotonic()
 
     def compose(self) -> ComposeResult:
         request = self.request
@@ -63,7 +69,16 @@ class ApprovalScreen(ModalScreen[Verdict]):
                 yield Static(Text(f"always: {visible(str(request.always))}"), classes="hint", markup=False)
 
     def on_mount(self) -> None:
+        self._last_key = time.monotonic()
         self.query_one("#deny", Button).focus()
+
+    def on_key(self, event: Key) -> None:
+        now = time.monotonic()
+        if event.is_printable and now - self._last_key < SETTLE:
+            event.stop()
+            if event.key in "osa":
+                self.notify("This needs your decision. Wait a moment, then press the letter.")
+        self._last_key = now
 
     def on_resize(self) -> None:
         self.set_class(self.size.width < _SMALL[0] or self.size.height < _SMALL[1], "small")
