@@ -11,6 +11,8 @@ import pytest
 from umi_local import paths
 from umi_local.cli.main import run
 from umi_local.doctor import examination
+from umi_local.permissions import always_file, remember
+from umi_local.toolbox import Rule, Ruling
 
 
 def test_it_knows_the_installed_llama_cpp_and_its_devices() -> None:
@@ -41,6 +43,18 @@ def test_one_broken_part_does_not_hide_the_others(tmp_path: Path) -> None:
 def test_a_model_that_is_not_here_says_what_is_left_to_fetch() -> None:
     (state, *_) = examination()["packs"]["smollm2-135m"]["files"].values()
     assert state == "not here, 98 MB to fetch"
+
+
+def test_what_was_allowed_for_good_is_listed_with_the_file_to_take_it_back_in() -> None:
+    remember(Rule(Ruling.ALLOW, "write_file", (("path", "a.txt"),)))
+    paths.audit_file().write_text("{}\n{}\n")
+    found = examination()["safety"]
+    (rule,) = found["always_allowed"]
+    assert "write_file" in rule
+    assert found["decisions_kept"] == 2
+    always_file().write_text("")
+    assert examination()["safety"]["always_allowed"] == []
+    assert found["taken_back_in"].endswith("always.txt")
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])

@@ -34,7 +34,7 @@ def approval_for(
         flags = policy_of(allow, deny)
     except ValueError as error:
         raise UsageError(f"{error}.", "See umi-local tools list for the tools.") from None
-    policy = flags.with_rules(_own(settings)).with_rules(_always()).with_rules(_project(workspace))
+    policy = flags.with_rules(_own(settings)).with_rules(kept_rules()).with_rules(_project(workspace))
     return Approval(policy, ask, AuditLog(audit_file(), session))
 
 
@@ -48,13 +48,18 @@ def forget(session: str) -> None:
     shutil.rmtree(journals_dir() / session, ignore_errors=True)
 
 
+def always_file() -> Path:
+    """Where the calls stand that a person allowed for good; a removed line is a permission taken back."""
+    return config_dir() / _ALWAYS
+
+
 def remember(rule: Rule) -> None:
     """Let a rule hold from now on, in every session.
 
     Raises:
         StorageError: it cannot be written down.
     """
-    path = config_dir() / _ALWAYS
+    path = always_file()
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(f"{rule}\n")
@@ -66,9 +71,9 @@ def _own(settings: Settings) -> tuple[Rule, ...]:
     return _rules(settings.permissions, str(config_dir() / "config.toml"))
 
 
-def _always() -> tuple[Rule, ...]:
+def kept_rules() -> tuple[Rule, ...]:
     """One rule a line, as `remember` writes them; a person may remove lines."""
-    path = config_dir() / _ALWAYS
+    path = always_file()
     if not path.is_file():
         return ()
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
