@@ -39,8 +39,11 @@ def data(
     from umi_local.training.extra import need_the_extra
 
     need_the_extra()
+    from umi_local.training.mix import mixed
+    from umi_local.training.recipe import load_recipe
     from umi_local.training.runs import begin
 
+    mixed(load_recipe(recipe), data, [])  # says what is missing before a run is begun
     make_samples(begin(run, recipe), data, sessions, backbone)
 
 

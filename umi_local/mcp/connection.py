@@ -76,6 +76,10 @@ class Connection:
             raise ToolError(f"The MCP server {self._name} did not start within {_START_SECONDS:g} seconds.") from None
         except ConfigError as error:
             raise ToolError(str(error)) from None
+        except ModuleNotFoundError as error:
+            raise ToolError(
+                f"MCP servers need more than is installed ({error.name} is missing). Run: pip install 'umi-local[mcp]'"
+            ) from None
         except Exception as error:  # whatever the SDK and the server make of a start
             raise ToolError(f"The MCP server {self._name} cannot be used: {_told(error)}.") from None
         return self._client
