@@ -527,7 +527,7 @@ def test_a_long_conversation_leaves_the_screen_from_its_beginning_and_not_the_st
         assert "4 earlier questions" in chat.cards(NoteCard)[0].text
         for number in range(260):
             await chat.app.transcript.add(NoteCard(f"note {number}"))
-        assert len(chat.cards()) <= 200
+        assert len(chat.cards()) <= 100
         assert chat.cards()[-1].text == "note 259"
         assert not chat.cards(QuestionCard)
         assert len(talk.runs()) == 24

@@ -167,10 +167,7 @@ class Conversation:
         """
         runs = self.runs()
         if not 1 <= questions <= len(runs):
-            raise UsageError(
-                "Nothing was asked yet." if not runs else f"This session has only {len(runs)} to take back.",
-                "/edit takes the last one back, /edit 2 the last two.",
-            )
+            raise UsageError(f"This session has only {len(runs)} to take back." if runs else "Nothing was asked yet.")
         kept = len(runs) - questions
         branch = self.store.branch(self.session, kept) if kept else ""
         self.new()

@@ -76,7 +76,7 @@ class ApprovalScreen(ModalScreen[Verdict]):
         now = time.monotonic()
         if event.is_printable and now - self._last_key < SETTLE:
             event.stop()
-            if event.key in "osa":
+            if event.key in ("o", "s", "a", "d"):
                 self.notify("This needs your decision. Wait a moment, then press the letter.")
         self._last_key = now
 

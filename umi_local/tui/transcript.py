@@ -26,7 +26,7 @@ from umi_local.tui.cards import (
 
 # Of a long conversation the oldest cards leave the screen, many at a time, since each leaving lays out all the others
 # again; the store keeps them.
-_MOST_CARDS, _LEAVING = 200, 50
+_MOST_CARDS, _LEAVING = 100, 25
 _RUNS_SHOWN = 20  # of a session that is opened again
 _STOPS = {
     StopReason.GAVE_UP: "The agent gave up.",
