@@ -14,7 +14,7 @@ from .safetensors import StoredTensor, read_header, shown
 
 # tokenizer.json of a large vocabulary has 35 MB; nothing else comes near.
 MAX_TOKENIZER_BYTES = 64_000_000
-# Of any other JSON. What Python makes of it may be 24 times as long ("[[],[],...]"), so this keeps it below 400 MB.
+# Of any other JSON. What Python makes of it may be 24 times as long ("[[],[],...]": some 390 MB then).
 MAX_JSON_BYTES = 16_000_000
 _READ = (
     *("config.json", "generation_config.json", "model.safetensors.index.json", "chat_template.jinja"),

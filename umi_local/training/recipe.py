@@ -28,10 +28,10 @@ class Part(_Data):
 
     `count` records are drawn by the recipe's seed, none of the last `hold_back`. With `calls` only records that call
     a tool are drawn, with `several` only those that call more than once, with `alone` only those with one call and
-    nothing said before. `observed` makes a result for each call that
-    has none, and a share of `joined` requests is put together with others of the part. The other shares say how many
-    are changed, and `distractors` how many tools are added to each. Of the runs that are made, a share of `partial`
-    lists only some of the tools (each list is one more beginning to read).
+    nothing said before. `observed` makes a result for each call that has none, and a share of `joined` requests is put
+    together with others of the part. The other shares say how many are changed, and `distractors` how many tools are
+    added to each. Of the runs that are made, a share of `partial` lists only some of the tools (each list is one more
+    beginning to read).
     """
 
     file: str = ""
