@@ -96,7 +96,8 @@ def test_allowed_for_the_session_it_does_not_ask_again(tmp_path: Path) -> None:
 
 
 def test_what_was_being_typed_when_a_tool_asks_allows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("umi_local.tui.screens.SETTLE", 0.7)
+    settle = "umi_local.tui.screens.SETTLE"
+    monkeypatch.setattr(settle, 3600)  # however slowly the test's keys come, they come in a row
 
     async def scene(chat: Chat) -> None:
         await chat.type("Write hello to a.txt")
@@ -104,7 +105,7 @@ def test_what_was_being_typed_when_a_tool_asks_allows_nothing(tmp_path: Path, mo
         await chat.pilot.press(*"also how soon")
         assert isinstance(chat.app.screen, ApprovalScreen)
         assert not (tmp_path / "files" / "a.txt").exists()
-        await chat.pilot.pause(0.8)
+        monkeypatch.setattr(settle, 0)  # the pause is over
         await chat.pilot.press("o")
         await chat.until(lambda: not chat.app.busy)
         assert (tmp_path / "files" / "a.txt").read_text() == "hello"
