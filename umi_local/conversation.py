@@ -47,6 +47,14 @@ class Verdict(StrEnum):
 Ask = Callable[[ApprovalRequest], Verdict]
 
 
+def offered(request: ApprovalRequest) -> tuple[Verdict, ...]:
+    """What may be said of a call. After untrusted text nothing can be allowed beyond the call that is shown."""
+    if request.reason:
+        return (Verdict.ONCE, Verdict.DENY)
+    wider = (Verdict.SESSION, Verdict.ALWAYS) if request.always else (Verdict.SESSION,)
+    return (Verdict.ONCE, *wider, Verdict.DENY)
+
+
 @dataclass
 class Conversation:
     """One backend for all of its runs; every run is stored as it happens.
@@ -183,7 +191,7 @@ class Conversation:
             return True  # said earlier in this very run
         assert self.approve is not None
         verdict = self.approve(request)
-        if verdict is Verdict.SESSION:
+        if verdict is Verdict.SESSION and verdict in offered(request):
             self._allowed.append(Rule(Ruling.ALLOW, request.tool, origin="this session"))
         if verdict is Verdict.ALWAYS and request.always:
             remember(request.always)

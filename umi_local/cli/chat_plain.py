@@ -12,7 +12,7 @@ from umi_local.chat_commands import COMMANDS, LEAVE, count_of, export, last_code
 from umi_local.cli.approve import choice, interactive
 from umi_local.cli.choices import pull_missing
 from umi_local.cli.console import StepPrinter
-from umi_local.conversation import Conversation, Verdict
+from umi_local.conversation import Conversation, Verdict, offered
 from umi_local.errors import UmiError
 from umi_local.packs import pack_names
 from umi_local.plain import printable
@@ -133,8 +133,12 @@ def _read_line() -> str:
 
 def _asked(request: ApprovalRequest) -> Verdict:
     """The approval as numbered choices; Enter alone denies."""
-    named = {"1": Verdict.ONCE, "2": Verdict.SESSION, "3": Verdict.DENY}
-    told = {"1": "allow once", "2": f"allow {request.tool} for this session", "3": "deny"}
-    if request.always and not request.reason:
-        named["4"], told["4"] = Verdict.ALWAYS, f"always allow {request.always}"
-    return named[choice(request, told, default="3")]
+    told = {
+        Verdict.ONCE: "allow once",
+        Verdict.SESSION: f"allow every call of {request.tool} for this session",
+        Verdict.DENY: "deny",
+        Verdict.ALWAYS: f"always allow {request.always}",
+    }
+    # Each answer keeps its number, whatever else is offered.
+    named = {str(number): verdict for number, verdict in enumerate(told, 1) if verdict in offered(request)}
+    return named[choice(request, {key: told[verdict] for key, verdict in named.items()}, default="3")]

@@ -111,7 +111,7 @@ class ChatApp(App[None]):
         if self.busy:
             self.notify("An answer is being written; Esc stops it. What you typed stays here.")
             return
-        event.input.clear()
+        event.input.value = event.input.value.removeprefix(event.value)  # what was typed since then stays
         if text.startswith("/"):
             await run_command(self, text)
         else:

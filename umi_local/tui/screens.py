@@ -16,7 +16,7 @@ from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from umi_local.chat_commands import session_line
-from umi_local.conversation import Verdict
+from umi_local.conversation import Verdict, offered
 from umi_local.errors import UmiError
 from umi_local.plain import printable, visible
 from umi_local.sessions import Session, SessionStore
@@ -40,7 +40,7 @@ class ApprovalScreen(ModalScreen[Verdict]):
 
     def __init__(self, request: ApprovalRequest) -> None:
         super().__init__()
-        self.request = request
+        self.request, self._offered = request, offered(request)
         self._last_key = time.monotonic()
 
     def compose(self) -> ComposeResult:
@@ -62,11 +62,11 @@ class ApprovalScreen(ModalScreen[Verdict]):
             with Horizontal(classes="buttons"):
                 yield Button("Deny (d)", id="deny", variant="primary")
                 yield Button("Allow once (o)", id="once")
-                yield Button("This session (s)", id="session")
-                if self._may_be_always:
+                if Verdict.SESSION in self._offered:
+                    yield Button("This session (s)", id="session")
+                if Verdict.ALWAYS in self._offered:
                     yield Button("Always (a)", id="always")
-            if self._may_be_always:
-                yield Static(Text(f"always: {visible(str(request.always))}"), classes="hint", markup=False)
+            yield Static(Text("\n".join(self._scopes())), classes="hint", markup=False)
 
     def on_mount(self) -> None:
         self._last_key = time.monotonic()
@@ -86,13 +86,16 @@ class ApprovalScreen(ModalScreen[Verdict]):
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.action_decide(str(event.button.id))
 
-    @property
-    def _may_be_always(self) -> bool:
-        """After untrusted text nothing is allowed beyond the call that is shown."""
-        return self.request.always is not None and not self.request.reason
+    def _scopes(self) -> list[str]:
+        """What the wider answers would allow, in words."""
+        told = {
+            Verdict.SESSION: f"this session: every call of {visible(self.request.tool)}",
+            Verdict.ALWAYS: f"always: {visible(str(self.request.always))}",
+        }
+        return [text for verdict, text in told.items() if verdict in self._offered]
 
     def action_decide(self, verdict: str) -> None:
-        if verdict != Verdict.ALWAYS or self._may_be_always:
+        if verdict in self._offered:
             self.dismiss(Verdict(verdict))
 
 

@@ -16,6 +16,7 @@ from textual.widgets.selection_list import Selection
 
 from umi_local.assemble import known_tools
 from umi_local.chat_commands import tokens_of, tool_line
+from umi_local.toolbox import Tool
 
 
 class ToolsScreen(ModalScreen[list[str]]):
@@ -33,11 +34,7 @@ class ToolsScreen(ModalScreen[list[str]]):
 
     def compose(self) -> ComposeResult:
         choices = [
-            Selection(
-                Text(tool_line(tool)),
-                tool.name,
-                tool.name in self._listed,
-            )
+            Selection(_line(tool, tool.name in self._listed), tool.name, tool.name in self._listed)
             for tool in known_tools()
         ]
         with Vertical(classes="dialog"):
@@ -52,7 +49,9 @@ class ToolsScreen(ModalScreen[list[str]]):
 
     @on(SelectionList.SelectedChanged)
     def _add_up(self) -> None:
-        chosen = self._chosen()
+        chosen, choices = self._chosen(), self.query_one(SelectionList)
+        for index, tool in enumerate(known_tools()):
+            choices.replace_option_prompt_at_index(index, _line(tool, tool.name in chosen))
         cost = sum(tokens_of(tool) for tool in known_tools() if tool.name in chosen)
         self._sum.update(Text(f"{len(chosen)} tools, about {cost:,} tokens of every prompt"))
 
@@ -62,3 +61,8 @@ class ToolsScreen(ModalScreen[list[str]]):
     def _chosen(self) -> list[str]:
         selected = set(self.query_one(SelectionList).selected)
         return [tool.name for tool in known_tools() if tool.name in selected]
+
+
+def _line(tool: Tool, chosen: bool) -> Text:
+    """A tool's line. The list itself tells by a colour alone whether it is chosen, so a word says it too."""
+    return Text(f"{'on ' if chosen else 'off'}  {tool_line(tool)}")
