@@ -11,7 +11,7 @@ import pytest
 from umi_local import paths
 from umi_local.cli.main import run
 from umi_local.doctor import examination
-from umi_local.permissions import always_file, remember
+from umi_local.permissions import remember, take_back
 from umi_local.toolbox import Rule, Ruling
 
 
@@ -45,16 +45,16 @@ def test_a_model_that_is_not_here_says_what_is_left_to_fetch() -> None:
     assert state == "not here, 98 MB to fetch"
 
 
-def test_what_was_allowed_for_good_is_listed_with_the_file_to_take_it_back_in() -> None:
+def test_what_was_allowed_for_good_is_listed_with_the_command_that_takes_it_back() -> None:
     remember(Rule(Ruling.ALLOW, "write_file", (("path", "a.txt"),)))
     paths.audit_file().write_text("{}\n{}\n")
     found = examination()["safety"]
     (rule,) = found["always_allowed"]
     assert "write_file" in rule
     assert found["decisions_kept"] == 2
-    always_file().write_text("")
+    take_back(rule)
     assert examination()["safety"]["always_allowed"] == []
-    assert found["taken_back_in"].endswith("always.txt")
+    assert found["taken_back_with"] == "umi-local tools revoke"
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])

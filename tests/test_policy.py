@@ -11,7 +11,7 @@ import pytest
 from umi_local.cli.main import run as run_command
 from umi_local.errors import ConfigError, UsageError
 from umi_local.messages import Observation, ToolCall
-from umi_local.permissions import PROJECT_FILE, approval_for, remember
+from umi_local.permissions import PROJECT_FILE, approval_for, journal_of, kept_rules, remember
 from umi_local.settings import Permissions, Settings
 from umi_local.toolbox import (
     Approval,
@@ -200,6 +200,28 @@ def test_rules_come_from_the_settings_the_project_the_flags_and_what_was_always_
     assert ruling("run_python") is Ruling.ALLOW
 
 
+def code_of(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as left:
+        run_command(list(arguments))
+    return left.value.code
+
+
+def test_what_was_allowed_for_good_is_listed_and_taken_back(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = Rule.exactly("write_file", {"path": "b, c.md"})
+    remember(Rule.exactly("write_file", {"path": "a*.md"}))
+    remember(kept)
+    assert code_of("tools", "allowed") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert code_of("tools", "revoke", first) == 0
+    assert [str(rule) for rule in kept_rules()] == [second]
+    assert kept_rules()[0].fits("write_file", {"path": "b, c.md"})
+    assert code_of("tools", "revoke", first) == 2
+    assert "not allowed for good" in capsys.readouterr().err
+    assert code_of("tools", "revoke") == 2
+    assert code_of("tools", "revoke", "--all") == 0
+    assert kept_rules() == ()
+
+
 def test_a_projects_file_can_only_narrow(tmp_path: Path) -> None:
     (tmp_path / PROJECT_FILE).write_text('[permissions]\nallow = ["write_file"]', encoding="utf-8")
     with pytest.raises(ConfigError, match="ask and deny"):
@@ -252,3 +274,17 @@ def test_every_tool_with_a_scope_gives_texts(tmp_path: Path) -> None:
     context = ToolContext(Workspace(tmp_path), tmp_path / "notes.md")
     scopes = {known.name: known.scope(context, examples[known.name]) for known in BUILTIN_TOOLS if known.scope}
     assert scopes == {"write_file": {"path": "a"}, "fetch_url": {"url": "https://example.org/b"}}
+
+
+def test_undo_takes_back_the_last_change_of_all_sessions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for session, name in (("earlier", "one.txt"), ("later", "two.txt")):
+        journal = journal_of(session)
+        assert journal
+        journal.keep(tmp_path / name, None, b"new")
+        (tmp_path / name).write_bytes(b"new")
+    assert code_of("sessions", "undo") == 0
+    assert not (tmp_path / "two.txt").exists()
+    assert code_of("sessions", "undo") == 0
+    assert not (tmp_path / "one.txt").exists()
+    assert code_of("sessions", "undo") == 2
+    assert "No session has changed" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from umi_local.manifest import PackFile
 from umi_local.mcp import ServerFile, trusted_names
 from umi_local.packs import DEFAULT_PACK, load_pack, pack_names
 from umi_local.paths import audit_file, config_dir, data_dir, servers_file, trusted_file
-from umi_local.permissions import always_file, kept_rules
+from umi_local.permissions import kept_rules
 from umi_local.pull import bytes_to_fetch, is_recorded, missing, path_of
 from umi_local.settings import load_settings
 from umi_local.toolbox.isolation import isolation
@@ -120,7 +120,7 @@ def _safety() -> dict[str, Any]:
         "sandbox": isolation().value,
         "rules": {ruling: len(rules) for ruling, rules in permissions.model_dump().items()},
         "always_allowed": [without_secrets(str(rule)) for rule in kept_rules()],
-        "taken_back_in": without_secrets(str(always_file())),
+        "taken_back_with": "umi-local tools revoke",
         "decisions_kept": audit_file().read_bytes().count(b"\n") if audit_file().is_file() else 0,
     }
 

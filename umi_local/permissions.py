@@ -43,6 +43,12 @@ def journal_of(session: str) -> Journal | None:
     return Journal(journals_dir() / session) if session else None
 
 
+def last_changed() -> str:
+    """The session that made the latest change that can be taken back; empty where there is none."""
+    changes = sorted(journals_dir().glob("*/*.json"), key=lambda change: change.name)
+    return changes[-1].parent.name if changes else ""
+
+
 def forget(session: str) -> None:
     """Remove what was kept of the files of a session."""
     shutil.rmtree(journals_dir() / session, ignore_errors=True)
@@ -63,6 +69,26 @@ def remember(rule: Rule) -> None:
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(f"{rule}\n")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def take_back(rule: str) -> None:
+    """Let a call that was allowed for good ask again; `rule` is one of `kept_rules` as text.
+
+    Raises:
+        UsageError: none of the rules is written like this.
+        StorageError: it cannot be written down.
+    """
+    kept = kept_rules()
+    left = [kept_rule for kept_rule in kept if str(kept_rule) != rule]
+    if len(left) == len(kept):
+        raise UsageError(f"{rule} is not allowed for good.", "See umi-local tools allowed.")
+    path = always_file()
+    draft = path.with_suffix(".part")
+    try:
+        draft.write_text("".join(f"{kept_rule}\n" for kept_rule in left), encoding="utf-8")
+        draft.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -42,7 +42,14 @@ def _servers() -> list[str]:
     return list(ServerFile(servers_file()).read())
 
 
+def _kept_rules() -> list[str]:
+    from umi_local.permissions import kept_rules
+
+    return [str(rule) for rule in kept_rules()]
+
+
 packs = _quietly(_packs)
 tools = _quietly(_tools)
 sessions = _quietly(_sessions)
 servers = _quietly(_servers)
+kept_rules = _quietly(_kept_rules)

@@ -110,7 +110,7 @@ def export(
 @app.command(short_help="Take back the last change of a file.")
 def undo(
     session_id: Annotated[
-        str, typer.Argument(metavar="[ID]", show_default=False, help="The last one's if left out.")
+        str, typer.Argument(metavar="[ID]", show_default=False, help="Of all sessions if left out.")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Also where the file was changed since.")] = False,
 ) -> None:
@@ -119,18 +119,19 @@ def undo(
       umi-local sessions undo
       umi-local sessions undo 20261123-18
 
-    Put a file back to what it was before the agent's last change in a session; again for the change before that.
+    Put a file back to what it was before the agent's last change, in a session or at all; again for the change
+    before that.
     """
     from umi_local.errors import UsageError
-    from umi_local.permissions import journal_of
+    from umi_local.permissions import journal_of, last_changed
     from umi_local.sessions import open_store
 
-    store = open_store()
-    found = store.get(session_id) if session_id else store.latest()
-    journal = journal_of(found.id)
+    session = open_store().get(session_id).id if session_id else last_changed()
+    journal = journal_of(session)
     undone = journal.undo(force) if journal else None
     if undone is None:
-        raise UsageError(f"Session {found.id} has changed no file that could be put back.", "See sessions list.")
+        which = f"Session {session}" if session else "No session"
+        raise UsageError(f"{which} has changed no file that could be put back.", "See umi-local sessions list.")
     if undone.problem:
         raise UsageError(f"{undone.path} was left as it is: {undone.problem}.")
     typer.echo(f"{undone.path} is as it was before.")

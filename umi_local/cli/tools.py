@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from umi_local.cli import completing, tools_servers
+from umi_local.cli import completing, tools_allowed, tools_servers
 
 if TYPE_CHECKING:
     from umi_local.toolbox import LocalToolbox, Tool
@@ -23,12 +23,14 @@ app = typer.Typer(
       umi-local tools run calculator '{"expression": "2 * 21"}'
       umi-local tools add time -- python -m mcp_server_time
       umi-local tools new count_words
+      umi-local tools allowed
 
     The tools that the agent can call, and adding more: MCP servers and Python files of your own.
     """,
 )
 
 tools_servers.register(app)
+tools_allowed.register(app)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NameArgument = Annotated[
