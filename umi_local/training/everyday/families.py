@@ -9,6 +9,7 @@ from umi_local.training.everyday.chat import chat, impossible
 from umi_local.training.everyday.dates import add_to_date, current_time, date_difference
 from umi_local.training.everyday.files import list_files, read_file, search_files
 from umi_local.training.everyday.notes import add_note, run_python, search_notes, write_file
+from umi_local.training.everyday.pasted import pasted
 from umi_local.training.everyday.scene import Ask, Scene
 from umi_local.training.everyday.several import several
 from umi_local.training.everyday.tables import query_table
@@ -33,6 +34,7 @@ FAMILIES: Mapping[str, Family] = {
     "run_python": run_python,
     "troubles": troubles,
     "several": several,
+    "pasted": pasted,
     "chat": chat,
     "impossible": impossible,
 }

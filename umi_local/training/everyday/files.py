@@ -94,20 +94,19 @@ def _whole(scene: Scene, text: Text) -> Ask:
 def _not_there(scene: Scene, text: Text) -> Ask:
     """A question that the file leaves open."""
     rng, lines = scene.rng, lines_of("files", "read")
-    content = (scene.root / "workspace" / text.path).read_text(encoding="utf-8").lower()
-    keys = [entry.partition(" = ")[0] for theme in themes().values() for entry in theme.keys]
-    key = rng.choice(
-        [
-            key
-            for key in keys
-            if len(key.split()) > 1
-            and "'" not in key
-            and not set(key.lower().split()) & set(re.findall(r"\w+", content))
-        ]
-    )
+    key = unmentioned(rng, (scene.root / "workspace" / text.path).read_text(encoding="utf-8"))
     query = ask(rng, lines["key"], k=key, f=mention(rng, text.path))
     answer = say(rng, lines["missing_answer"], k=key, n=text.name)
     return Ask("read_file", query, [reading(text.path)], lambda _: answer)
+
+
+def unmentioned(rng: Random, content: str) -> str:
+    """What some other text tells and this one does not: none of its words occurs in it."""
+    keys = [entry.partition(" = ")[0] for theme in themes().values() for entry in theme.keys]
+    found = set(re.findall(r"\w+", content.lower()))
+    return rng.choice(
+        [key for key in keys if len(key.split()) > 1 and "'" not in key and not set(key.lower().split()) & found]
+    )
 
 
 def _checklist(scene: Scene) -> Ask:

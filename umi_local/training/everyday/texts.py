@@ -70,6 +70,13 @@ def themes() -> Mapping[str, Theme]:
 
 def add_text(scene: Scene, theme: str = "", size: int = 0, also: Sequence[Fact] = ()) -> Text:
     """A new file in the scene on some theme, of at most `size` facts and those of `also`, among free lines."""
+    text, content = drafted(scene, theme, size, also)
+    scene.add(text.path, content)
+    return text
+
+
+def drafted(scene: Scene, theme: str = "", size: int = 0, also: Sequence[Fact] = ()) -> tuple[Text, str]:
+    """A text as `add_text` makes it and its content, which is not written anywhere."""
     rng = scene.rng
     while True:
         chosen = themes()[theme or rng.choice(list(themes()))]
@@ -83,8 +90,8 @@ def add_text(scene: Scene, theme: str = "", size: int = 0, also: Sequence[Fact] 
     extra = [_filler(rng) for _ in range(rng.randint(1, 6))] if len(facts) < 4 or rng.random() < 0.35 else []
     body = [fact.line for fact in facts] + extra
     rng.shuffle(body)
-    scene.add(path, "\n".join([*head, *([""] if head and rng.random() < 0.3 else []), *body]) + "\n")
-    return Text(path, tuple(facts))
+    content = "\n".join([*head, *([""] if head and rng.random() < 0.3 else []), *body]) + "\n"
+    return Text(path, tuple(facts)), content
 
 
 def _keyed(rng: Random, entry: str, form: str) -> Fact:
