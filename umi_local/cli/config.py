@@ -69,7 +69,8 @@ def validate() -> None:
 
     approval_for(load_settings(_path()), Path())
     servers = ServerFile(servers_file()).read()
-    typer.echo(f"{_path()} is right; {len(servers)} MCP servers.")
+    told = f"{_path()} is right" if _path().is_file() else f"There is no {_path()}, so the defaults hold"
+    typer.echo(f"{told}; {len(servers)} MCP servers.")
 
 
 @app.command(short_help="Write a file with every setting.")

@@ -60,7 +60,7 @@ def read_tasks(path: Path) -> list[Task]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The task file {path} cannot be read: {error}.") from None
+        raise UsageError(f"The task file {path} cannot be read: {error}.", "Name one with --file.") from None
     tasks = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -70,7 +70,10 @@ def read_tasks(path: Path) -> list[Task]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the line"
-            raise UsageError(f"Line {number} of {path} is not a task: {where}: {first['msg'].lower()}.") from None
+            raise UsageError(
+                f"Line {number} of {path} is not a task: {where}: {first['msg'].lower()}.",
+                "A task is a JSON object with id, query and the tools to call; answer_all and answer_any may follow.",
+            ) from None
     return tasks
 
 

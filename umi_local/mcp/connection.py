@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -16,6 +17,9 @@ from umi_local.toolbox import ToolError
 
 if TYPE_CHECKING:
     from mcp import Client
+
+# The SDK logs what a server does wrong with tracebacks; what a person needs of it is in our own errors.
+logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 _START_SECONDS = 20.0
 _LARGEST_RESULT = 200_000  # characters
