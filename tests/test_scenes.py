@@ -174,6 +174,7 @@ SCENES: dict[str, tuple[list[Line], Scene, tuple[int, int]]] = {
     "long_markdown": (says(LONG), asks("How do I get there?"), (100, 45)),
     "palette": (SUM, asks("What is 2 + 3?", "ctrl+p"), (100, 32)),
     "help": ([], lambda chat: chat.pilot.press("f1"), (100, 40)),
+    "help_80x24": ([], lambda chat: chat.pilot.press("f1"), (80, 24)),
     "size_40x15": (SUM, asks("What is 2 + 3?"), (40, 15)),
     "size_80x24": (SUM, asks("What is 2 + 3?"), (80, 24)),
     "size_160x50": (SUM, asks("What is 2 + 3?"), (160, 50)),

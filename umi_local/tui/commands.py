@@ -133,6 +133,7 @@ async def _edit(app: ChatApp, argument: str) -> None:
     question = app.conversation.take_back(count_of(argument))
     await app.show_session()
     app.question.begin(question)
+    app.clear_notifications()  # /edit twice in a row says it once
     app.notify("Change the question and press Enter. The session as it was is kept: /sessions.")
 
 

@@ -174,8 +174,10 @@ class HelpScreen(ModalScreen[None]):
         self._lines = lines
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"), VerticalScroll():
-            yield Static(Text("\n".join(self._lines)), markup=False)
+        with Vertical(classes="dialog"):
+            yield Static("Up and Down scroll, Esc goes back", classes="hint")
+            with VerticalScroll(classes="lines"):
+                yield Static(Text("\n".join(self._lines)), markup=False)
 
 
 def changes(diff: str) -> Text:
