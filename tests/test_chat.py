@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from umi_local.backends.scripted import Line, ScriptedBackend
 from umi_local.cli.main import run as umi_local
 from umi_local.conversation import Verdict
 from umi_local.errors import ConfigError, UsageError
+from umi_local.manifest import PackFile
+from umi_local.pull import OnProgress, Progress, Stage
 from umi_local.sessions import open_store
 from umi_local.settings import Chat as ChatSettings
 from umi_local.settings import Settings
@@ -624,6 +628,30 @@ def test_another_pack_answers_once_its_files_are_here(tmp_path: Path) -> None:
         await chat.pilot.press("enter")
         await chat.until(lambda: chat.app.conversation.wanted.pack_name == "mine")
         assert "mine" in str(chat.app._status.content)
+
+    play(conversation(tmp_path, HELLO), scene)
+
+
+def test_leaving_the_packs_stops_the_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, stopped = threading.Event(), threading.Event()
+
+    def endless(file: PackFile, tell: OnProgress) -> None:
+        try:
+            while True:
+                tell(Progress(file.filename, Stage.FETCHING, 1, file.bytes))
+                began.set()
+                time.sleep(0.01)
+        finally:
+            stopped.set()
+
+    monkeypatch.setattr("umi_local.tui.packs.pull", endless)
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("/pack smollm2-135m")
+        await chat.until(began.is_set)
+        await chat.pilot.press("escape")
+        await chat.until(stopped.is_set)
+        assert chat.app.conversation.wanted.pack_name != "smollm2-135m"
 
     play(conversation(tmp_path, HELLO), scene)
 

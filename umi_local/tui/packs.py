@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
+from textual.worker import get_current_worker
 
 from umi_local.errors import UmiError
 from umi_local.manifest import RolePack
@@ -23,6 +24,10 @@ _FIRST = (
     "A pack is the model that answers, with an adapter for each role. It is fetched once; after that "
     "it answers without the network. The marked one is yours now. Which shall it be?"
 )
+
+
+class _Left(Exception):
+    """Nobody waits for the download any more."""
 
 
 class PacksScreen(ModalScreen[str]):
@@ -43,7 +48,10 @@ class PacksScreen(ModalScreen[str]):
                 yield Static(Text(_FIRST), classes="value", markup=False)
             yield OptionList(id="packs")
             yield ProgressBar(id="progress", show_eta=True)
-            yield Static("Enter takes one (and fetches it first where it is not here), Esc goes back", classes="hint")
+            yield Static(
+                "Enter takes one and fetches what is missing, Esc stops and goes back",
+                classes="hint",
+            )
 
     def on_mount(self) -> None:
         self.query_one(ProgressBar).display = False
@@ -68,20 +76,26 @@ class PacksScreen(ModalScreen[str]):
 
     @work(thread=True)
     def _fetch(self, name: str) -> None:
-        """Leaving the screen lets a download go on to its end in its thread; what it fetched is kept."""
+        """Leaving the screen, or the chat, stops it; what was fetched is kept and the next time goes on from there."""
+        worker = get_current_worker()
 
         def show(progress: Progress) -> None:
-            if self.is_attached:
-                self.app.call_from_thread(self.show_progress, progress.done, progress.total)
+            if worker.is_cancelled:
+                raise _Left
+            self.app.call_from_thread(self.show_progress, progress.done, progress.total)
 
         try:
             for file in load_pack(name).files.values():
                 if bytes_to_fetch(file):
                     pull(file, show)
+        except _Left:
+            return
         except UmiError as error:
-            self.app.call_from_thread(self._failed, str(error))
+            if not worker.is_cancelled:
+                self.app.call_from_thread(self._failed, str(error))
         else:
-            self.app.call_from_thread(self._here, name)
+            if not worker.is_cancelled:
+                self.app.call_from_thread(self._here, name)
 
     def show_progress(self, done: int, total: int) -> None:
         bar = self.query_one(ProgressBar)
@@ -89,8 +103,7 @@ class PacksScreen(ModalScreen[str]):
         bar.update(total=total, progress=done)
 
     def _here(self, name: str) -> None:
-        if self.is_attached:
-            self.dismiss(name)
+        self.dismiss(name)
 
     def _failed(self, reason: str) -> None:
         self._fetching = False
