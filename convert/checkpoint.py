@@ -53,7 +53,10 @@ class Checkpoint:
         if not (folder / "config.json").is_file():
             if (folder / "adapter_config.json").is_file():
                 raise UsageError(f"{folder} is an adapter.", "Convert it with: umi-local convert FOLDER --base FILE")
-            raise ModelMissing(f"{folder} has no config.json, so it is no Hugging Face checkpoint.")
+            raise ModelMissing(
+                f"{folder} has no config.json, so it is no Hugging Face checkpoint.",
+                "Name the folder that holds config.json and the .safetensors files.",
+            )
         config = read_json(folder / "config.json")
         _refuse_code(folder, config)
         tensors: dict[str, StoredTensor] = {}

@@ -92,9 +92,12 @@ def changed(settings: Settings, flags: Mapping[str, Any]) -> Settings:
     try:
         return type(settings).model_validate({**settings.model_dump(), **flags})
     except ValidationError as error:
-        first = error.errors()[0]
-        flag = f"--{first['loc'][0]}".replace("_", "-")
-        raise UsageError(f"{flag}: {first['msg'].lower()}.") from None
+        name = error.errors()[0]["loc"][0]
+        told = [
+            each["msg"].lower() for each in error.errors() if each["loc"][0] == name
+        ]  # one for each form it may have
+        flag = f"--{name}".replace("_", "-")
+        raise UsageError(f"{flag}: {', or '.join(told)}.") from None
 
 
 def by_role(flag: str, pairs: Sequence[str] | None) -> Iterator[tuple[Sequence[Role], str]]:

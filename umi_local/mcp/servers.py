@@ -114,6 +114,9 @@ class ServerFile:
         listed = {name: server.model_dump(mode="json", exclude_defaults=True) for name, server in servers.items()}
         draft = self.path.with_suffix(".tmp")
         try:
+            if not listed:
+                self.path.unlink(missing_ok=True)
+                return
             draft.write_text(json.dumps({"mcpServers": listed}, indent=2) + "\n", encoding="utf-8")
             draft.chmod(0o600)
             draft.replace(self.path)
@@ -152,10 +155,12 @@ def _looked_up(reference: re.Match[str]) -> str:
 def _server(name: str, value: Any, origin: str) -> Server:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{origin}{name!r} is no name for a server.", "Use up to 24 of a-z, 0-9 and hyphens.")
+    if not isinstance(value, dict):
+        raise ConfigError(f"{origin}the server {name} is no object.", 'One is: {"command": "npx", "args": ["NAME"]}.')
     try:
         return Server.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        told = first["msg"].removeprefix("Value error, ")
+        told = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise ConfigError(f"{origin}the server {name}{f', {where}' if where else ''}: {told}.") from None
