@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from umi_local.errors import ConfigError
 from umi_local.messages import Speaker
 from umi_local.prompts import plan_text
 from umi_local.records import Record, parse_record, to_line
@@ -22,7 +23,7 @@ from umi_local.training.everyday.units import dimensions
 from umi_local.trajectory import Next, StopReason
 
 TOOLS = {tool.name: tool for tool in BUILTIN_TOOLS}
-DEV = Path(__file__).parent / "everyday" / "dev.jsonl"
+TASKS = Path(__file__).parent / "everyday"
 COUNT = 400
 
 
@@ -139,12 +140,18 @@ def test_families_have_their_shares(records: list[Record]) -> None:
         assert abs(seen[name] - expected) <= 4 * expected**0.5 + 2, name
 
 
+def test_a_recipe_may_draw_a_family_more_or_less_often() -> None:
+    drawn = Counter(one.meta["kind"] for one in generate(40, 7, families={"pasted": 1000, "chat": 0}))
+    assert drawn["pasted"] > 30 and not drawn["chat"]
+    with pytest.raises(ConfigError, match="no family 'piped'"):
+        next(generate(1, 7, families={"piped": 5}))
+
+
 def test_queries_differ_from_each_other_and_from_the_development_tasks(records: list[Record]) -> None:
     queries = Counter(one.trajectory.query for one in records)
     assert COUNT - len(queries) <= 0.02 * COUNT
-    known = {
-        eight for line in DEV.read_text(encoding="utf-8").splitlines() for eight in _eights(json.loads(line)["query"])
-    }
+    lines = [line for file in TASKS.glob("*.jsonl") for line in file.read_text(encoding="utf-8").splitlines()]
+    known = {eight for line in lines for eight in _eights(json.loads(line)["query"])}
     assert not [query for query in queries if known & set(_eights(query))]
 
 

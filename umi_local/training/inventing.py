@@ -17,6 +17,7 @@ from umi_local.records import Record, with_trajectory
 from umi_local.trajectory import Step
 
 _WORDS = ("available", "confirmed", "ok", "medium", "standard", "active", "updated today", "none reported", "high")
+_CONFIRMED = ("OK", "ok", "Success", "Completed successfully.", "The request was carried out.", '{"success": true}')
 _NAMES = ("Aurora", "Beacon", "Cedar", "Delta", "Ember", "Falcon", "Garnet", "Harbour", "Iris", "Juniper")
 
 
@@ -35,10 +36,10 @@ def _observed(step: Step, chance: random.Random) -> Step:
 
 
 def _result(call: ToolCall, chance: random.Random) -> str:
-    """What a service might have sent: an object, a list or a sentence, in JSON or as Python prints it."""
+    """What a service might have sent: an object, a list or a sentence, in JSON or as Python prints it, or just `OK`."""
     thing = "_".join(_words_of(call.name)[1:]) or "result"
     given = dict(list(call.arguments.items())[: chance.randint(0, 2)])
-    match chance.randrange(6):
+    match chance.randrange(8):
         case 0:
             found: Any = {"status": chance.choice(("success", "ok", "completed")), thing: _value(chance)}
         case 1:
@@ -50,6 +51,8 @@ def _result(call: ToolCall, chance: random.Random) -> str:
             found = {"total": len(names), "results": [{"name": name, thing: _value(chance)} for name in names]}
         case 4:
             found = [{"id": number, "name": chance.choice(_NAMES), thing: _value(chance)} for number in (1, 2)]
+        case 5 | 6:
+            return chance.choice(_CONFIRMED)
         case _:
             return f"{thing.replace('_', ' ').capitalize()}: {_value(chance)}"
     return repr(found) if chance.random() < 0.3 else json.dumps(found, ensure_ascii=False)

@@ -62,7 +62,7 @@ def own_runs(store: SessionStore) -> Iterator[tuple[str, Record]]:
 
 def _of_part(name: str, part: Part, seed: int, path: Path | None, faults: list[Fault]) -> Iterator[Record]:
     if path is None:
-        yield from generate(part.count, seed, part.partial)
+        yield from generate(part.count, seed, part.partial, part.families)
         return
     records = list(read_records(path, faults))
     records = records[: len(records) - part.hold_back]

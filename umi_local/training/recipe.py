@@ -31,7 +31,7 @@ class Part(_Data):
     nothing said before. `observed` makes a result for each call that has none, and a share of `joined` requests is put
     together with others of the part. The other shares say how many are changed, and `distractors` how many tools are
     added to each. Of the runs that are made, a share of `partial` lists only some of the tools (each list is one more
-    beginning to read).
+    beginning to read), and `families` are drawn more or less often than by themselves.
     """
 
     file: str = ""
@@ -48,6 +48,7 @@ class Part(_Data):
     failing: Share = 0
     distractors: tuple[int, int] = (0, 0)
     partial: Share = 0.2
+    families: Mapping[str, Annotated[float, Field(ge=0)]] = {}
 
 
 class Adapter(_Data):

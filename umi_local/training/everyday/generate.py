@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 
 from pydantic import TypeAdapter
 
+from umi_local.errors import ConfigError
 from umi_local.records import Record
 from umi_local.training.everyday import families as known
 from umi_local.training.everyday.phrasing import data
@@ -22,12 +24,22 @@ _AT_A_TIME = 64
 _WORKERS = 3  # most of a record's time is spent waiting for a child process
 
 
-def generate(count: int, seed: int, partial: float = 0.2) -> Iterator[Record]:
-    """That many records; each depends on the seed and its own number alone.
+def generate(
+    count: int, seed: int, partial: float = 0.2, families: Mapping[str, float] = MappingProxyType({})
+) -> Iterator[Record]:
+    """That many records; each depends on the seed, the shares and its own number alone.
 
-    A share of `partial` of them lists only some of the tools.
+    A share of `partial` of them lists only some of the tools. `families` says what is drawn more or less often than
+    by itself (in percent, as `shares.toml` has it).
+
+    Raises:
+        ConfigError: at the first record, if one of them is not known.
     """
-    record_of = functools.partial(record, seed, partial=partial)
+    if unknown := families.keys() - shares().keys():
+        raise ConfigError(
+            f"There is no family {sorted(unknown)[0]!r} of everyday runs.", f"They are: {', '.join(shares())}."
+        )
+    record_of = functools.partial(record, seed, partial=partial, families=families)
     with ThreadPoolExecutor(_WORKERS) as pool:
         for start in range(0, count, _AT_A_TIME):
             yield from pool.map(record_of, range(start, min(count, start + _AT_A_TIME)))
@@ -40,10 +52,13 @@ def shares() -> Mapping[str, float]:
     return {name: share for name, share in found.items() if name in known.FAMILIES}
 
 
-def record(seed: int, number: int, partial: float = 0.2) -> Record:
+def record(
+    seed: int, number: int, partial: float = 0.2, families: Mapping[str, float] = MappingProxyType({})
+) -> Record:
     """One record: a scene, a request in it, and the real tools' answers."""
     rng = Random(f"{seed}/{number}")
-    name = rng.choices(list(shares()), list(shares().values()))[0]
+    drawn = {**shares(), **families}
+    name = rng.choices(list(drawn), list(drawn.values()))[0]
     with tempfile.TemporaryDirectory(prefix="umi-everyday-") as folder:
         scene = Scene(rng, Path(folder), partial=partial)
         trajectory = converse(scene, name)

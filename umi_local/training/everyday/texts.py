@@ -84,7 +84,7 @@ def drafted(scene: Scene, theme: str = "", size: int = 0, also: Sequence[Fact] =
         if scene.stem_is_free(path):
             break
     form = rng.choice(_LINE_FORMS)
-    facts = [_keyed(rng, entry, form) for entry in chosen.keys] + [_said(rng, entry) for entry in chosen.says]
+    facts = [_keyed(rng, entry, form) for entry in chosen.keys] + [said(rng, entry) for entry in chosen.says]
     facts = [*rng.sample(facts, min(len(facts), size or rng.randint(2, 6))), *also]
     head = [_title(rng, path)] if rng.random() < 0.75 else []
     extra = [_filler(rng) for _ in range(rng.randint(1, 6))] if len(facts) < 4 or rng.random() < 0.35 else []
@@ -103,7 +103,7 @@ def _keyed(rng: Random, entry: str, form: str) -> Fact:
     return Fact(line, f"what is {article}{key}", f"{upper_first(article + key)} is {shown}.", shown, key)
 
 
-def _said(rng: Random, entry: str) -> Fact:
+def said(rng: Random, entry: str) -> Fact:
     """A fact in a sentence. A kind that recurs in the question is the same value; {1} is the line's first one."""
     line, question, answer = (part.strip() for part in entry.split("|"))
     kinds = _KIND.findall(line)
