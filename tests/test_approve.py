@@ -104,3 +104,23 @@ def test_a_yes_typed_before_the_question_is_no_answer_to_it(tmp_path: Path) -> N
             terminal.process.wait(0.3)
         terminal.type("n\n")
         assert terminal.ended() == 5
+
+
+@pytest.mark.parametrize(("reply", "code"), [("y\n", 0), ("\n", 1)])
+def test_a_person_is_asked_at_the_terminal_while_text_is_piped_in(reply: str, code: int) -> None:
+    asking = (
+        "import fcntl, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0)\n"  # as a shell's child has its terminal
+        "from umi_local.cli.approve import confirmed, keyboard\n"
+        "raise SystemExit(not confirmed('Go on?', keyboard()))"
+    )
+    end, slave = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", asking], stdin=subprocess.PIPE, stderr=slave, start_new_session=True
+    ) as process:
+        os.close(slave)
+        while b"[y/N]" not in os.read(end, 4096):
+            pass
+        time.sleep(0.05)
+        os.write(end, reply.encode())
+        assert process.wait(timeout=30) == code
+    os.close(end)

@@ -86,6 +86,15 @@ def test_a_session_goes_on_with_what_was_said(home):
     assert [run.query for run in store.trajectories(first["session"])] == ["Hello!", "Thanks!", "Bye!"]
 
 
+def test_text_that_is_piped_to_a_question_counts_as_outside_text(home):
+    asked = ["ask", *SMALL, "--json", "-q"]
+    both = json.loads(umi(home, *asked, "Sum up.", stdin=b"Tom comes on Friday.\n").stdout)
+    assert both["query"] == "Sum up.\n\nTom comes on Friday."
+    alone = json.loads(umi(home, *asked, stdin=b"Hello!\n").stdout)
+    store = SessionStore(home / "sessions.db")
+    assert [store.trajectories(told["session"])[0].outside for told in (both, alone)] == [True, False]
+
+
 def test_a_single_model_uses_the_same_store(home):
     done = umi(home, "ask", *SMALL, "--mode", "single", "--json", "-q", "Hello!")
     told = json.loads(done.stdout)

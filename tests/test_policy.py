@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,7 @@ from umi_local.toolbox import (
 from umi_local.tools import BUILTIN_TOOLS
 from umi_local.tools.files import write_file
 from umi_local.trajectory import Decision, Next, Step, Trajectory
+from umi_local.wire import from_json, to_json
 
 
 @tool(effect=Effect.NETWORK)
@@ -138,6 +140,32 @@ def test_after_outside_text_nothing_is_written_where_nobody_can_be_asked(tmp_pat
     assert seen.denied
     assert "comes from outside" in seen.content
     assert not (tmp_path / "evil.txt").exists()
+
+
+def test_beside_piped_text_only_the_commands_own_flags_allow_what_is_risky(tmp_path: Path) -> None:
+    flags = policy_of(allow=["write_file(path=notes.md)", "page"])
+    own = box(tmp_path, Approval(flags.with_rules(policy_of(allow=["write_file"], origin="config.toml").rules)))
+    own.approval.saw_piped()
+    assert not write(own, "notes.md").is_error
+    for refused in (write(own, "other.md"), own.run(ToolCall("memo", {"text": "x"}))):
+        assert refused.denied
+        assert "--allow" in refused.content
+    own.run(ToolCall("page", {}))
+    after = write(own, "notes.md", "again")
+    assert after.denied
+    assert "what page returned" in after.content
+
+
+def test_piped_text_allows_nothing_in_a_conversation_that_is_tainted_already(tmp_path: Path) -> None:
+    own = box(tmp_path, Approval(policy_of(allow=["write_file"]), taint="This conversation has read a page"))
+    own.approval.saw_piped()
+    assert write(own, "a.md").denied
+
+
+def test_piped_text_is_remembered_with_the_conversation() -> None:
+    run = Trajectory("q", (page.spec,), outside=True)
+    assert "piped" in taint_of([from_json(to_json(run))], [page])
+    assert not from_json(to_json(replace(run, outside=False))).outside
 
 
 def test_a_denied_reading_taints_nothing(tmp_path: Path) -> None:

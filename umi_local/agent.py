@@ -45,8 +45,11 @@ class Agent:
         history: Sequence[Message] = (),
         context: str = "",
         found: Sequence[ToolSpec] = (),
+        outside: bool = False,
     ) -> Trajectory:
         """Answer a query. `found` are tools that were chosen for it beside the toolbox's constant ones.
+
+        With `outside` the query holds text that the user need not have written.
 
         Returns:
             The whole run, with its answer and why it stopped.
@@ -55,7 +58,9 @@ class Agent:
             ContextFull: the conversation no longer fits; the run is ended and told to `emit` first, as with
             every other UmiError.
         """
-        trajectory = Trajectory(query, tuple(self.toolbox.specs), tuple(history), context, found=tuple(found))
+        trajectory = Trajectory(
+            query, tuple(self.toolbox.specs), tuple(history), context, found=tuple(found), outside=outside
+        )
         self.emit(RunStarted(trajectory))
         self._run = trajectory
         try:

@@ -47,7 +47,7 @@ class Trajectory:
 
     `context` holds facts the agent is told without asking ("Today is Friday, 2019-03-01."); it is part of the
     prompt, so it must not change within a conversation. `found` are tools that were chosen for this query beside the
-    constant ones.
+    constant ones. `outside` is set where the query holds text that somebody else may have written (it was piped in).
     """
 
     query: str
@@ -58,6 +58,7 @@ class Trajectory:
     answer: str = ""
     stop: StopReason | None = None
     found: tuple[ToolSpec, ...] = ()
+    outside: bool = False
 
     @property
     def callable_tools(self) -> tuple[ToolSpec, ...]:

@@ -19,6 +19,7 @@ def to_json(trajectory: Trajectory) -> dict[str, Any]:
         "context": trajectory.context,
         "tools": [_tool_to_json(tool) for tool in trajectory.tools],
         "found": [_tool_to_json(tool) for tool in trajectory.found],
+        **({"outside": True} if trajectory.outside else {}),
         "history": [{"speaker": message.speaker.value, "text": message.text} for message in trajectory.history],
     }
 
@@ -49,6 +50,7 @@ def from_json(data: Any) -> Trajectory:
             answer=_text(data["answer"]),
             stop=StopReason(data["stop"]) if data["stop"] is not None else None,
             found=tuple(_tool_from_json(tool) for tool in data.get("found", ())),
+            outside=bool(data.get("outside", False)),
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a trajectory: {type(error).__name__}: {error}") from error

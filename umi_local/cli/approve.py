@@ -6,7 +6,8 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from umi_local.plain import visible
 from umi_local.toolbox import ApprovalRequest
@@ -17,17 +18,29 @@ def interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def ask_on_terminal(request: ApprovalRequest) -> bool:
+def keyboard() -> TextIO | None:
+    """Where a person can be asked though something else may be piped in; None where nobody is."""
+    if not sys.stderr.isatty():
+        return None
+    if sys.stdin.isatty():
+        return sys.stdin
+    try:
+        return Path("/dev/tty").open(encoding="utf-8")
+    except OSError:  # no terminal belongs to this process, or this is Windows
+        return None
+
+
+def ask_on_terminal(request: ApprovalRequest, keys: TextIO | None = None) -> bool:
     """Show all of a request, control characters written out, and wait for a clear yes or no."""
     sys.stderr.write(f"\n{_described(request)}\n")
-    return confirmed(f"Allow this call of {visible(request.tool)}?")
+    return confirmed(f"Allow this call of {visible(request.tool)}?", keys)
 
 
 def choice(request: ApprovalRequest, choices: Mapping[str, str], default: str) -> str:
     """Show all of a request and let one of numbered choices be typed; Enter and the end of input are `default`."""
     sys.stderr.write(f"\n{_described(request)}\n")
     sys.stderr.write("".join(f"  {key}  {visible(text)}\n" for key, text in choices.items()))
-    _forget_what_was_typed_before()
+    _forget_what_was_typed_before(sys.stdin)
     while True:
         sys.stderr.write(f"your choice [{default}]: ")
         sys.stderr.flush()
@@ -38,13 +51,14 @@ def choice(request: ApprovalRequest, choices: Mapping[str, str], default: str) -
             return reply
 
 
-def confirmed(question: str) -> bool:
-    """Ask until it is yes or no; Enter alone and the end of input are no."""
-    _forget_what_was_typed_before()
+def confirmed(question: str, keys: TextIO | None = None) -> bool:
+    """Ask until it is yes or no; Enter alone and the end of input are no. `keys` is standard input or what else is."""
+    keys = keys or sys.stdin
+    _forget_what_was_typed_before(keys)
     while True:
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
-        reply = sys.stdin.readline()
+        reply = keys.readline()
         match reply.strip().lower():
             case "y" | "yes":
                 return True
@@ -77,11 +91,11 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _forget_what_was_typed_before() -> None:
+def _forget_what_was_typed_before(keys: TextIO) -> None:
     """A key pressed before the question was shown is no answer to it."""
     try:
         import termios
     except ImportError:  # Windows has none
         return
-    with suppress(OSError, ValueError, termios.error):  # stdin is no terminal, or has no file descriptor
-        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+    with suppress(OSError, ValueError, termios.error):  # no terminal, or no file descriptor
+        termios.tcflush(keys.fileno(), termios.TCIFLUSH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,23 +61,26 @@ def ask(
       umi-local ask --allow write_file "Save a list of these files in index.txt"
 
     Answer one question with the help of tools. The answer goes to standard output, the steps to standard error.
+    Beside piped text, which others may have written, all that is risky asks, unless --allow names it.
 
     Exit codes: 0 answered, 1 gave up or stopped without an answer, 2 usage or configuration, 3 model missing,
     corrupt or failed, 4 out of memory, 5 a needed tool was denied, 130 interrupted.
     """
     from umi_local.assemble import check_tool_names, chosen_tools, toolbox_for
-    from umi_local.cli.approve import ask_on_terminal, interactive
+    from umi_local.cli.approve import ask_on_terminal, keyboard
     from umi_local.permissions import approval_for, tools_named
     from umi_local.sessions import open_store
     from umi_local.toolbox import taint_of
 
     if json_output and stream_json:
         raise UsageError("--json and --stream-json exclude each other.", "Give one of them.")
-    question = whole_query(query)
+    piped = piped_text()
+    question = whole_query(query, piped)
     wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
     chosen = chosen_tools(choices.tool_names(tools))
     check_tool_names(tools_named([*(allow or ()), *(deny or ())]))
-    asking = ask_on_terminal if interactive() else None
+    keys = keyboard()
+    asking = partial(ask_on_terminal, keys=keys) if keys else None
     approval = approval_for(wanted.settings, workspace, allow or (), deny or (), asking)
     toolbox_for(chosen, workspace, approval)  # a wrong folder is told before anything is fetched
     store = open_store()
@@ -85,11 +89,14 @@ def ask(
     session_id = session_id or store.create(wanted.pack_name, workspace.absolute(), wanted.settings.mode)
     approval.audit.session = session_id
     approval.taint = taint_of(store.trajectories(session_id), chosen)
+    outside = bool(query.strip() and piped)  # text that comes without a question is the question
+    if outside:
+        approval.saw_piped()
     toolbox = toolbox_for(chosen, workspace, approval, session_id)
     output = JsonOutput() if json_output else StreamOutput() if stream_json else AnswerOutput()
     # The printer takes its passing line away before the answer is written in its place.
     listeners = [store.record(session_id), None if quiet else StepPrinter(), output]
-    trajectory, stats = answer(wanted, toolbox, question, history, listeners)
+    trajectory, stats = answer(wanted, toolbox, question, history, listeners, outside)
     output.finish(result_json(trajectory, wanted.pack_name, session_id, stats))
     if trajectory.stop in _ENDINGS and not quiet:
         typer.echo(_ENDINGS[trajectory.stop], err=True)
@@ -105,6 +112,7 @@ def answer(
     question: str,
     history: Sequence[Message],
     listeners: Sequence[Emit | None],
+    outside: bool,
 ) -> tuple[Trajectory, dict[str, Any]]:
     """One run on llama.cpp, and what it cost."""
     from umi_local.assemble import agent_for, backend_for, broadcast, context_for, tell_of_servers
@@ -116,17 +124,17 @@ def answer(
         emit = broadcast(stats, *listeners)
         tell_of_servers(wanted, emit)
         agent = agent_for(wanted, backend, toolbox, emit)
-        trajectory = agent.run(question, history, context_for(toolbox), toolbox.fitting(question))
+        trajectory = agent.run(question, history, context_for(toolbox), toolbox.fitting(question), outside)
     finally:
         backend.close()
     return trajectory, stats.to_json(time.monotonic() - started)
 
 
-def whole_query(query: str) -> str:
-    """The argument and what was piped in.
+def piped_text() -> str:
+    """What was piped in, if anything.
 
     Raises:
-        UsageError: both are empty, the pipe holds no text, or it holds more than 8 MB.
+        UsageError: the pipe holds no text, or it holds more than 8 MB.
     """
     piped = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read(_PIPE_LIMIT + 1)
     if len(piped) > _PIPE_LIMIT:
@@ -137,7 +145,16 @@ def whole_query(query: str) -> str:
         text = "\0"
     if "\0" in text:
         raise UsageError("What came in on standard input is not UTF-8 text.", "Pipe text, or name a file in the query.")
-    whole = "\n\n".join(part for part in (query.strip(), text.strip()) if part)
+    return text.strip()
+
+
+def whole_query(query: str, piped: str) -> str:
+    """The argument and what was piped in.
+
+    Raises:
+        UsageError: both are empty.
+    """
+    whole = "\n\n".join(part for part in (query.strip(), piped) if part)
     if not whole:
         raise UsageError("There is no question.", 'Try: umi-local ask "What day is it?"')
     return whole

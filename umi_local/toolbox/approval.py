@@ -11,6 +11,7 @@ from umi_local.toolbox.policy import Policy, Rule, Ruling
 from umi_local.toolbox.tool import Effect, Tool
 from umi_local.trajectory import Trajectory
 
+_PIPED = "This conversation has read piped text, which comes from outside"
 RISKY = frozenset({Effect.WRITES, Effect.EXECUTES, Effect.NETWORK})
 
 
@@ -34,13 +35,15 @@ class Approval:
     """Rules, and a question for the rest. `ask` is None where no person can answer.
 
     `taint` says what the run has read that may hold somebody else's instructions; from then on whatever writes,
-    executes or uses the network is asked for again. Every decision goes into `audit`.
+    executes or uses the network is asked for again. Where that was `foreseen` by whoever gave the command line's rules,
+    as text in the same command is, those rules still allow. Every decision goes into `audit`.
     """
 
     policy: Policy = field(default_factory=Policy)
     ask: Callable[[ApprovalRequest], bool] | None = None
     audit: AuditLog = field(default_factory=AuditLog)
     taint: str = ""
+    foreseen: bool = False
 
     def refusal(self, tool: Tool, compared: Mapping[str, Any], request: Callable[[str], ApprovalRequest]) -> str | None:
         """Why the call may not run, as a sentence; None if it may.
@@ -50,14 +53,15 @@ class Approval:
             request: what a person is shown, given the reason for asking.
         """
         rule = self.policy.find(tool.name, compared)
-        reason = f"{self.taint}, so this is asked for again." if self.taint and tool.effect in RISKY else ""
+        tainted = bool(self.taint) and tool.effect in RISKY and not (self.foreseen and rule and rule.by_flag)
+        reason = f"{self.taint}, so this is asked for again." if tainted else ""
         asked = bool(reason) or (rule.ruling is Ruling.ASK if rule else tool.asks)
         if rule and rule.ruling is Ruling.DENY:
             refusal, by = f"{tool.name} is denied by {rule.origin or rule}.", "rule"
         elif not asked:
             refusal, by = None, "rule" if rule else "default"
         elif self.ask is None:
-            remedy = reason or f"--allow {tool.name} would allow it."
+            remedy = reason if reason and not self.foreseen else f"--allow {tool.name} would allow it."
             refusal, by = f"{tool.name} needs approval and nobody can be asked here; {remedy}", "nobody"
         else:
             allowed, by = self.ask(request(reason)), "person"
@@ -67,14 +71,20 @@ class Approval:
 
     def saw(self, tool: Tool) -> None:
         """Note that a tool's result has been read."""
-        if tool.untrusted and not self.taint:
-            self.taint = _tainted_by(tool.name)
+        if tool.untrusted and (not self.taint or self.foreseen):
+            self.taint, self.foreseen = _tainted_by(tool.name), False
+
+    def saw_piped(self) -> None:
+        """Note that the command which starts the run brings text along."""
+        self.taint, self.foreseen = self.taint or _PIPED, not self.taint
 
 
 def taint_of(runs: Iterable[Trajectory], tools: Iterable[Tool]) -> str:
     """Why what follows these runs is tainted: an untrusted tool's result is part of the conversation. Else empty."""
     untrusted = {tool.name for tool in tools if tool.untrusted}
     for run in runs:
+        if run.outside:
+            return _PIPED
         for step in run.steps:
             for call, seen in zip(step.calls, step.observations, strict=False):
                 if not seen.denied and (call.name in untrusted or call.name not in _names(run)):

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+_FLAG = "--"  # how the origin of a rule of the command line begins
 _RULE = re.compile(r"\s*([\w*?-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 _ARGUMENT = re.compile(r'\s*(\w+)\s*=\s*("(?:[^"\\]|\\.)*"|[^,"]*)\s*(?:,|$)', re.DOTALL)
 _GLOB = re.compile(r"\\(.)|(\*\*)|(\*)|(\?)|(.)", re.DOTALL)
@@ -70,6 +71,11 @@ class Rule:
         literal = tuple((name, re.sub(r"([*?\\])", r"\\\1", value)) for name, value in arguments.items())
         return cls(Ruling.ALLOW, tool, literal, origin)
 
+    @property
+    def by_flag(self) -> bool:
+        """Whether the rule stands on the command line."""
+        return self.origin.startswith(_FLAG)
+
     def fits(self, tool: str, arguments: Mapping[str, Any]) -> bool:
         """Whether a call is meant; a rule on an argument that the call does not have is not about it."""
         return bool(_regex(self.tool).fullmatch(tool)) and all(
@@ -107,7 +113,7 @@ def policy_of(allow: Iterable[str] = (), deny: Iterable[str] = (), ask: Iterable
     """Rules as a user writes them. Without an origin they are taken to be flags. Raises ValueError as `Rule.parse`."""
     rules = []
     for ruling, texts in ((Ruling.ALLOW, allow), (Ruling.DENY, deny), (Ruling.ASK, ask)):
-        rules += [Rule.parse(text, ruling, origin or f"--{ruling} {text}") for text in texts]
+        rules += [Rule.parse(text, ruling, origin or f"{_FLAG}{ruling} {text}") for text in texts]
     return Policy(tuple(rules))
 
 
