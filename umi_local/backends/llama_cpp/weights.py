@@ -6,7 +6,7 @@ import codecs
 import ctypes
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from umi_local.messages import ModelInfo, Segment
 
 _PIECE_BYTES = 4096
 _METADATA_BYTES = 1 << 20
+_SEGMENTS_KEPT = 1024
 
 
 class Adapter:
@@ -56,6 +57,8 @@ class Weights:
         self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
         self._adapters: dict[str, Adapter] = {}
         self._buffer = ctypes.create_string_buffer(_PIECE_BYTES)
+        # A prompt begins with what the one before it had.
+        self._tokens_of = lru_cache(_SEGMENTS_KEPT)(self._tokenize_segment)
         if vocabulary_only:
             return
         if llama_cpp.llama_model_has_encoder(handle) or not llama_cpp.llama_model_has_decoder(handle):
@@ -92,8 +95,11 @@ class Weights:
         """
         tokens = [llama_cpp.llama_vocab_bos(self.vocab)] if llama_cpp.llama_vocab_get_add_bos(self.vocab) else []
         for segment in merged(segments):
-            tokens += self._encode(segment.text, True) if segment.trusted else self.tokenize_content(segment.text)
+            tokens += self._tokens_of(segment)
         return tokens
+
+    def _tokenize_segment(self, segment: Segment) -> list[int]:
+        return self._encode(segment.text, True) if segment.trusted else self.tokenize_content(segment.text)
 
     def count(self, text: str) -> int:
         return len(self.tokenize_content(text))
