@@ -173,6 +173,15 @@ def test_what_makes_no_sample_is_counted_with_its_reason(
     assert len(list(dataset.read(tmp_path))) == 2
 
 
+def test_samples_are_read_as_they_were_written(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    other = record(7, tools=TOOLS[:1])
+    written = samples_of(vocabulary, record(1), other, record(2))
+    writer = sample_writer("smollm2-135m", vocabulary, 2000)
+    dataset.write([("here", each) for each in (record(1), other, record(2))], writer, tmp_path, [])
+    assert list(dataset.read(tmp_path)) == written
+    assert len({sample.trunk[: sample.head] for sample in written}) > 1
+
+
 def test_samples_cut_short_are_refused(vocabulary: Vocabulary, tmp_path: Path) -> None:
     run = begun(tmp_path, vocabulary)
     path = run.folder / dataset.SAMPLES
@@ -222,6 +231,39 @@ def test_runs_packed_in_a_row_do_not_see_each_other(tiny: Path, vocabulary: Voca
         saved = PeftModel.from_pretrained(backbone.load(tiny, dtype=torch.float32), tmp_path / role)
         assert saved.peft_config["default"].alora_invocation_tokens == [1, 5]
         assert loss.item() == pytest.approx(plain_loss(saved, row, role), rel=1e-4)
+
+
+def test_runs_with_tools_of_their_own_share_a_row_too(tiny: Path, vocabulary: Vocabulary) -> None:
+    records = [record(i, tools=[*TOOLS, {**TOOLS[0], "name": f"tram{i}"}]) for i in range(3)]
+    made = [sample.only([Role.PLANNER]) for sample in samples_of(vocabulary, *records)]
+    kept = [sample for sample in made if sample]
+    assert len({sample.trunk[: sample.head] for sample in kept}) == 3
+    (row,) = rows(kept, 100_000, "a seed")
+    assert (len(row.ids), len(row.head)) == (3, 0)
+    model = adapted(tiny, {"planner": [1, 5]}, scale=0.2, dtype=torch.float32)
+    loss, _ = forward.loss_of(model, row, Role.PLANNER, forward.trunk_of(model, row, forward.Heads()))
+    each = [forward_alone(model, sample) for sample in kept]
+    assert loss.item() == pytest.approx(sum(each), rel=1e-4)
+
+
+def forward_alone(model: Any, sample: Sample) -> float:
+    (row,) = rows([sample], 100_000, "a seed")
+    loss, _ = forward.loss_of(model, row, Role.PLANNER, forward.trunk_of(model, row, forward.Heads()))
+    return float(loss)
+
+
+def test_a_stage_may_end_by_the_clock_with_all_it_has_learnt(
+    tiny: Path, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    run = begun(tmp_path, vocabulary, 30)
+    outcome = train(run, tiny, runs.plan(run, runs.GLOBAL, (), within=1e-4))
+    metrics = checkpoint.metrics_of(run.stage(runs.GLOBAL))
+    assert outcome.finished
+    assert 1 <= outcome.steps < metrics[-1]["steps"]
+    assert run.adapter("single").is_dir()
+    assert "single" in metrics[-1]["held_out"]
+    # What is done is done: the same command trains no further.
+    assert train(run, tiny, runs.plan(run, runs.GLOBAL, (), within=1e-4)).steps == outcome.steps
 
 
 def train(run: runs.Run, tiny: Path, plan: Any, steps: int = 1000) -> Any:

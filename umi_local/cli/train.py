@@ -40,6 +40,9 @@ app = typer.Typer(
 )
 
 Minutes = Annotated[float, typer.Option("--max-minutes", metavar="N", help="Stop by then; the same command goes on.")]
+Within = Annotated[
+    float, typer.Option("--within", metavar="N", help="End the stage after N minutes of work, with all it has learnt.")
+]
 Roles = Annotated[list[str] | None, typer.Option("--role", metavar="R", help="Only this role. Repeatable.")]
 Scratch = Annotated[bool, typer.Option("--scratch", help="Start from no adapter: the paper's one-stage baseline.")]
 FromPack = Annotated[bool, typer.Option("--from-pack", help="Go on from the adapters of the recipe's pack.")]
@@ -56,6 +59,7 @@ def global_stage(
     run: RunFolder,
     from_pack: FromPack = False,
     max_minutes: Minutes = _FOREVER,
+    within: Within = _FOREVER,
     backbone: BackboneFile = None,
     device: Device = "cpu",
 ) -> None:
@@ -71,7 +75,7 @@ def global_stage(
     from umi_local.training.runs import GLOBAL, Run, plan
 
     begun = Run.of(run)
-    _stage(begun, plan(begun, GLOBAL, ()), max_minutes, backbone, device, from_pack)
+    _stage(begun, plan(begun, GLOBAL, (), within=within), max_minutes, backbone, device, from_pack)
 
 
 @app.command(short_help="Stage 2: each role goes on from there on its own part.")
@@ -81,6 +85,7 @@ def role(
     scratch: Scratch = False,
     from_pack: FromPack = False,
     max_minutes: Minutes = _FOREVER,
+    within: Within = _FOREVER,
     backbone: BackboneFile = None,
     device: Device = "cpu",
 ) -> None:
@@ -98,13 +103,17 @@ def role(
     from umi_local.training.runs import Run, plan, stage_name
 
     begun, roles = Run.of(run), _roles(role)
-    wanted = plan(begun, stage_name(roles), roles, scratch or from_pack)
+    wanted = plan(begun, stage_name(roles), roles, scratch or from_pack, within)
     _stage(begun, wanted, max_minutes, backbone, device, from_pack)
 
 
 @app.command(short_help="The paper's baseline: one adapter that plays all three roles.")
 def multitask(
-    run: RunFolder, max_minutes: Minutes = _FOREVER, backbone: BackboneFile = None, device: Device = "cpu"
+    run: RunFolder,
+    max_minutes: Minutes = _FOREVER,
+    within: Within = _FOREVER,
+    backbone: BackboneFile = None,
+    device: Device = "cpu",
 ) -> None:
     """\b
     Examples:
@@ -120,7 +129,7 @@ def multitask(
     from umi_local.training.runs import MULTITASK, Run, plan
 
     begun = Run.of(run)
-    _stage(begun, plan(begun, MULTITASK, TEAM), max_minutes, backbone, device)
+    _stage(begun, plan(begun, MULTITASK, TEAM, within=within), max_minutes, backbone, device)
 
 
 @app.command(name="all", short_help="Data, both stages and the export in one go.")
@@ -242,18 +251,17 @@ def _shipped(run: Run, backbone: Path) -> Shipped:
 
 
 def _tell(progress: Progress) -> None:
-    left = progress.seconds / progress.step * (progress.steps - progress.step)
     losses = "  ".join(f"{name} {loss:.3f}" for name, loss in progress.losses.items())
     held_out = "  ".join(f"{name} {loss:.3f}" for name, loss in progress.held_out.items())
     typer.echo(
-        f"{progress.step:>5}/{progress.steps}  loss {losses}  lr {progress.learning_rate:.1e}  {_clock(left)} left"
+        f"{progress.step:>5}/{progress.steps}  loss {losses}  lr {progress.learning_rate:.1e}  {_clock(progress.left)} left"
         + (f"  held out {held_out}" if held_out else ""),
         err=True,
     )
 
 
 def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
+    minutes, seconds = divmod(max(0, round(seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 

@@ -39,6 +39,9 @@ def load(gguf: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> A
         raise ModelCorrupt(f"{gguf.name} cannot be loaded for training: {error}.") from None
     if device == "cpu":
         attention.use(model)
+    else:
+        # cuDNN's attention plans anew for every shape, and no two rows have the same.
+        torch.backends.cuda.enable_cudnn_sdp(False)
     return model.to(device).eval()
 
 

@@ -40,7 +40,7 @@ class Tally:
 def write(records: Iterable[tuple[str, Record]], writer: Writer, folder: Path, faults: list[Fault]) -> Tally:
     """Make every sample and store them with a description. A record that makes none is counted, with its reason."""
     tally = Tally(Counter(), Counter(), Counter())
-    digest = hashlib.sha256()
+    digest, packed = hashlib.sha256(), _Packed()
     folder.mkdir(parents=True, exist_ok=True)
     with _replacing(folder / SAMPLES) as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file:
         for part, record in records:
@@ -51,9 +51,9 @@ def write(records: Iterable[tuple[str, Record]], writer: Writer, folder: Path, f
                 continue
             for sample in samples:
                 tally.count(part, sample)
-                line = json.dumps(_to_json(sample), separators=(",", ":")).encode() + b"\n"
-                digest.update(line)
-                file.write(line)
+                for line in packed.lines(sample):
+                    digest.update(line)
+                    file.write(line)
     for fault in faults:
         tally.left_out[f"{fault.path}: {fault.reason}"] += 1
     described = {
@@ -74,12 +74,17 @@ def read(folder: Path) -> Iterator[Sample]:
     """
     path = folder / SAMPLES
     try:
+        heads: list[tuple[int, ...]] = []
         with gzip.open(path, "rb") as file:
             for line in file:
-                yield _from_json(json.loads(line))
+                data = json.loads(line)
+                if isinstance(data, list):
+                    heads.append(tuple(data))
+                else:
+                    yield _from_json(data, heads[data["head"]])
     except FileNotFoundError:
         raise UsageError(f"There are no samples in {folder}.", "Make them: umi-local train data --run DIR") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
         raise UsageError(f"The samples in {path} are damaged: {error}.", "Make them again.") from None
 
 
@@ -113,11 +118,28 @@ def _general(reason: str) -> str:
     return re.sub(r"\d[\d,]*", "N", reason)
 
 
-def _to_json(sample: Sample) -> dict[str, Any]:
-    turns = [[turn.role.value, turn.at, turn.given, turn.tokens] for turn in sample.turns]
-    return {"id": sample.id, "source": sample.source, "head": sample.head, "trunk": sample.trunk, "turns": turns}
+class _Packed:
+    """Samples as lines of JSON. A head, which many samples begin with, is a line of its own the first time it is met;
+    the samples name it by its number."""
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[int, ...], int] = {}
+
+    def lines(self, sample: Sample) -> Iterator[bytes]:
+        head = sample.trunk[: sample.head]
+        if head not in self._heads:
+            self._heads[head] = len(self._heads)
+            yield _line(head)
+        turns = [[turn.role.value, turn.at, turn.given, turn.tokens] for turn in sample.turns]
+        rest = sample.trunk[sample.head :]
+        number = self._heads[head]
+        yield _line({"id": sample.id, "source": sample.source, "head": number, "trunk": rest, "turns": turns})
 
 
-def _from_json(data: dict[str, Any]) -> Sample:
+def _line(data: Any) -> bytes:
+    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+
+
+def _from_json(data: dict[str, Any], head: tuple[int, ...]) -> Sample:
     turns = tuple(Turn(Role(role), at, tuple(tokens), given) for role, at, given, tokens in data["turns"])
-    return Sample(data["id"], data["source"], tuple(data["trunk"]), data["head"], turns)
+    return Sample(data["id"], data["source"], (*head, *data["trunk"]), len(head), turns)

@@ -44,12 +44,12 @@ def trunk_of(model: Any, row: Row, heads: Heads) -> KeysAndValues:
         cache = cache_of(model, heads.of(model, row.head)) if row.head else DynamicCache(config=model.config)
         tokens = [token for trunk in row.trunks for token in trunk]
         if tokens:
-            run, place = _places(row)
+            run, place = _places(row, model.device)
             same_run = run[:, None] == run[None, :]
             mask = same_run & (place[None, :] <= place[:, None])
             mask = functional.pad(mask, (len(row.head), 0), value=True)
             ids = torch.tensor([tokens], device=model.device)
-            read(model, ids, (place + len(row.head))[None].to(model.device), mask, cache)
+            read(model, ids, (place + len(row.head))[None], mask, cache)
         return layers_of(cache)
 
 
@@ -57,12 +57,12 @@ def loss_of(model: Any, row: Row, role: Role, trunk: KeysAndValues) -> tuple[tor
     """The summed cross-entropy of the role's targets, and how many there are. The role's adapter must be active."""
     turns = row.of(role)
     tokens = torch.tensor([token for turn in turns for token in turn.tokens], device=model.device)
-    places, mask = turn_mask(row, turns)
+    places, mask = turn_mask(row, turns, model.device)
     predicting = torch.tensor(_predicting(turns), device=model.device)
     output = model(
         input_ids=tokens[None],
-        position_ids=places[None].to(model.device),
-        attention_mask=additive(mask, model),
+        position_ids=places[None],
+        attention_mask=mask[None, None],
         past_key_values=cache_of(model, trunk),
         # Told where the adapter begins, PEFT need not look for its invocation; here that is everywhere.
         alora_offsets=[len(tokens)],
@@ -72,22 +72,15 @@ def loss_of(model: Any, row: Row, role: Role, trunk: KeysAndValues) -> tuple[tor
     return losses, len(predicting)
 
 
-def turn_mask(row: Row, turns: Sequence[Span]) -> tuple[torch.Tensor, torch.Tensor]:
+def turn_mask(row: Row, turns: Sequence[Span], device: Any = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
     """Positions (tokens,) of the turns' tokens, and what each may see (tokens, head + trunks + tokens)."""
-    lengths = torch.tensor([len(turn.tokens) for turn in turns])
-    number = torch.repeat_interleave(torch.arange(len(turns)), lengths)
-    within = torch.cat([torch.arange(int(length)) for length in lengths])
-    at = torch.tensor([turn.at for turn in turns])[number]
-    run, place = _places(row)
-    in_trunk = (torch.tensor([turn.run for turn in turns])[number][:, None] == run) & (place < at[:, None])
+    lists = [(i, place, turn.at, turn.run) for i, turn in enumerate(turns) for place in range(len(turn.tokens))]
+    number, within, at, of_run = torch.tensor(lists, device=device).T
+    run, place = _places(row, device)
+    in_trunk = (of_run[:, None] == run) & (place < at[:, None])
     in_turn = (number[:, None] == number) & (within <= within[:, None])
-    head = torch.ones(len(number), len(row.head), dtype=torch.bool)
+    head = torch.ones(len(number), len(row.head), dtype=torch.bool, device=device)
     return len(row.head) + at + within, torch.cat([head, in_trunk, in_turn], dim=1)
-
-
-def additive(mask: torch.Tensor | None, model: Any) -> torch.Tensor | None:
-    """A boolean mask (tokens, keys) in the form that attention takes: (1, 1, tokens, keys), true where it may look."""
-    return None if mask is None else mask[None, None].to(model.device)
 
 
 def read(model: Any, ids: torch.Tensor, places: torch.Tensor, mask: torch.Tensor | None, cache: DynamicCache) -> None:
@@ -95,7 +88,7 @@ def read(model: Any, ids: torch.Tensor, places: torch.Tensor, mask: torch.Tensor
     model(
         input_ids=ids,
         position_ids=places,
-        attention_mask=additive(mask, model),
+        attention_mask=None if mask is None else mask[None, None],
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=torch.tensor([0], device=ids.device),
@@ -115,11 +108,11 @@ def cache_of(model: Any, layers: KeysAndValues) -> DynamicCache:
     return cache
 
 
-def _places(row: Row) -> tuple[torch.Tensor, torch.Tensor]:
+def _places(row: Row, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """For each token of the row's trunks: which run it belongs to, and its place in that run's trunk."""
     run = [number for number, trunk in enumerate(row.trunks) for _ in trunk]
     place = [index for trunk in row.trunks for index in range(len(trunk))]
-    return torch.tensor(run, dtype=torch.long), torch.tensor(place, dtype=torch.long)
+    return torch.tensor(run, device=device, dtype=torch.long), torch.tensor(place, device=device, dtype=torch.long)
 
 
 def _predicting(turns: Sequence[Span]) -> list[int]:

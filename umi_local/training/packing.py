@@ -1,17 +1,21 @@
 """Samples packed into rows, so that one pass of the model reads several runs and each trunk once.
 
 A row has two parts. The trunk holds the runs' trunks one after another behind a head they share (system text and
-tools); the turns hold every role's turns one after another. Boolean masks keep runs and turns apart.
+tools); the turns hold every role's turns one after another. Boolean masks keep runs and turns apart. Runs with tools
+that few others list share rows without a head: each one's own is a part of its trunk.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from umi_local.messages import Role
 from umi_local.training.samples import Sample
+
+_SHARED_BY = 4  # runs from which on a head is kept apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,9 @@ class Row:
 def rows(samples: Iterable[Sample], most_tokens: int, seed: str) -> list[Row]:
     """Rows of at most `most_tokens` tokens behind the head (a longer sample has one of its own), in a shuffled order.
 
-    Samples share a row only if their heads are the same, token for token.
+    Samples share a row if their heads are the same, token for token, or if all of them have rare ones.
     """
-    shuffled = sorted(samples, key=lambda sample: sample.id)
+    shuffled = sorted(_with_heads_worth_keeping(samples), key=lambda sample: sample.id)
     chance = random.Random(seed)
     chance.shuffle(shuffled)
     open_rows: dict[tuple[int, ...], list[Sample]] = {}
@@ -74,6 +78,15 @@ def batches(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
             held = []
     if held:
         yield tuple(held)
+
+
+def _with_heads_worth_keeping(samples: Iterable[Sample]) -> list[Sample]:
+    """The samples; one whose head few others have keeps it in its trunk."""
+    held = list(samples)
+    shared = Counter(sample.trunk[: sample.head] for sample in held)
+    return [
+        sample if shared[sample.trunk[: sample.head]] >= _SHARED_BY else replace(sample, head=0) for sample in held
+    ]
 
 
 def _new_tokens(sample: Sample) -> int:

@@ -9,6 +9,7 @@ The folder is all that a training machine needs beside the backbone; it reaches 
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -116,22 +117,22 @@ def begin(folder: Path, recipe: str) -> Run:
     return Run(folder, wanted)
 
 
-def plan(run: Run, stage: str, roles: Sequence[Role], scratch: bool = False) -> Plan:
+def plan(run: Run, stage: str, roles: Sequence[Role], scratch: bool = False, within: float = math.inf) -> Plan:
     """What a stage trains: the single model, one model that plays all roles, or else an adapter for each role.
 
-    The roles go on from the global adapter unless `scratch`.
+    The roles go on from the global adapter unless `scratch`. The stage ends after `within` minutes at the latest.
     """
-    samples = dataset.digest(run.folder)
+    samples, seconds = dataset.digest(run.folder), 60 * within
     if stage == GLOBAL:
-        return Plan(stage, {Role.SINGLE.value: (Role.SINGLE,)}, run.recipe.stage(GLOBAL), {}, samples)
+        return Plan(stage, {Role.SINGLE.value: (Role.SINGLE,)}, run.recipe.stage(GLOBAL), {}, samples, seconds)
     if stage == MULTITASK:
-        return Plan(stage, {MULTITASK: TEAM}, run.recipe.stage(MULTITASK), {}, samples)
+        return Plan(stage, {MULTITASK: TEAM}, run.recipe.stage(MULTITASK), {}, samples, seconds)
     learn = run.recipe.stage(roles[0].value)
     start: Mapping[str, backbone.State] = {}
     if not scratch:
         first = checkpoint.load_adapter(run.adapter(Role.SINGLE.value))
         start = {role.value: first for role in roles}
-    return Plan(stage, {role.value: (role,) for role in roles}, learn, start, samples)
+    return Plan(stage, {role.value: (role,) for role in roles}, learn, start, samples, seconds)
 
 
 def train(

@@ -32,7 +32,8 @@ _SAVE_EVERY = 60.0  # seconds
 class Plan:
     """What a stage trains: adapters by name, each with the roles whose turns it learns, and where they start from.
 
-    `samples` is the digest of what it learns from.
+    `samples` is the digest of what it learns from. With `seconds` the stage ends after that much work, if its data does
+    not end first, and its learning rate falls by the clock.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Plan:
     learn: Stage
     start: Mapping[str, backbone.State]
     samples: str
+    seconds: float = math.inf
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -48,7 +50,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """After an optimizer step: the mean loss per target token of each adapter, and how far the stage is."""
+    """After an optimizer step: the mean loss per target token of each adapter, and how far the stage is.
+
+    `seconds` of work are behind it and about `left` before it.
+    """
 
     step: int
     steps: int
@@ -57,6 +62,7 @@ class Progress:
     learning_rate: float
     tokens: int
     seconds: float
+    left: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +104,36 @@ class StageRun:
     def steps(self) -> int:
         return len(self._batches)
 
+    @property
+    def _done(self) -> float:
+        """The share of the stage that is behind us, by its data or by its clock."""
+        return max(self._step / self.steps, self._seconds / self.plan.seconds)
+
+    @property
+    def _left(self) -> float:
+        """About how many seconds of work are left."""
+        return min(self._seconds / self._step * (self.steps - self._step), self.plan.seconds - self._seconds)
+
     def train(self, time_is_up: Callable[[], bool], tell: Callable[[Progress], None]) -> Outcome:
         """Train to the end, or until the time is up, from the last checkpoint if there is one."""
         self._resume()
         saved = time.monotonic()
-        while self._step < self.steps and not self._agree(time_is_up()):
-            started = time.monotonic()
+        while self._done < 1 and not self._said(time_is_up()):
+            started, quarter = time.monotonic(), int(4 * self._done)
             learning_rate = self._set_learning_rate()
             losses, tokens = self._learn(self._batches[self._step])
             self._step += 1
-            self._seconds += time.monotonic() - started
-            last = self._step == self.steps
-            held_out = self.evaluate() if last or self._step % max(1, self.steps // 4) == 0 else {}
-            progress = Progress(self._step, self.steps, losses, held_out, learning_rate, tokens, self._seconds)
+            self._seconds = self._said(self._seconds + time.monotonic() - started)
+            held_out = self.evaluate() if int(4 * self._done) > quarter else {}
+            progress = Progress(self._step, self.steps, losses, held_out, learning_rate, tokens, self._seconds, self._left)
             if self.accelerator.is_main_process:
                 checkpoint.append_metrics(self.folder, _as_metrics(progress))
                 tell(progress)
-            if time.monotonic() - saved > _SAVE_EVERY or last:
+            if time.monotonic() - saved > _SAVE_EVERY:
                 self._save()
                 saved = time.monotonic()
         self._save()
-        finished = self._step == self.steps
+        finished = self._done >= 1
         if finished and self.accelerator.is_main_process:
             for name in self.plan.adapters:
                 checkpoint.save_adapter(self.folder / name, self.model, name)
@@ -175,22 +190,22 @@ class StageRun:
 
     def _set_learning_rate(self) -> float:
         """Linear warm-up, then a cosine to a tenth."""
-        learn = self.plan.learn
-        warm = max(1, round(self.steps * learn.warmup))
-        if self._step < warm:
-            share = (self._step + 1) / warm
+        learn, done = self.plan.learn, self._done
+        warm = max(1 / self.steps, learn.warmup)
+        if done < warm:
+            share = min(1.0, (done + 1 / self.steps) / warm)
         else:
-            share = 0.1 + 0.45 * (1 + math.cos(math.pi * (self._step - warm) / max(1, self.steps - warm)))
+            share = 0.1 + 0.45 * (1 + math.cos(math.pi * (done - warm) / max(1 / self.steps, 1 - warm)))
         for group in self._optimizer.param_groups:
             group["lr"] = learn.learning_rate * share
         return learn.learning_rate * share
 
-    def _agree(self, stop: bool) -> bool:
-        """Whether to stop, as the first process says: their clocks differ, and one that went on alone would wait."""
+    def _said(self, value: float) -> float:
+        """What the first process says: their clocks differ, and one that went on alone would wait for ever."""
         if self.accelerator.num_processes == 1:
-            return stop
-        said = torch.tensor([int(stop)], device=self.model.device)
-        return bool(broadcast(said).item())
+            return value
+        told = torch.tensor([value], device=self.model.device, dtype=torch.float32)
+        return float(broadcast(told).item())
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
