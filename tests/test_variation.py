@@ -11,18 +11,20 @@ import pytest
 
 from umi_local.constraints import may_plan
 from umi_local.errors import ConfigError, UsageError
-from umi_local.messages import ToolSpec
+from umi_local.messages import Role, ToolSpec
 from umi_local.records import Record, parse_record
 from umi_local.styles.data import chat_style, worked_examples
 from umi_local.training.recipe import load_recipe
-from umi_local.training.samples import canonical
-from umi_local.training.thoughts import aim, with_thoughts
+from umi_local.training.samples import canonical, single_turns, team_turns
+from umi_local.training.thoughts import aim, with_spoken_thoughts, with_thoughts
 from umi_local.training.variation import (
     Shares,
     Varier,
     masks,
     renamed,
+    with_a_detour,
     with_a_failure,
+    with_fewer_tools,
     without_the_tool,
 )
 from umi_local.trajectory import Decision, Next
@@ -121,6 +123,38 @@ def test_a_failing_call_is_tried_again_or_told() -> None:
         else:
             assert run.steps[1].observations[0].content == '[{"at": "9:05"}]'
     assert lengths == {2, 3}
+
+
+def test_another_tool_is_tried_in_vain_without_being_taught() -> None:
+    detoured = with_thoughts(with_a_detour(record(), random.Random(1)))
+    run = detoured.trajectory
+    assert [call.name for call in detoured.calls] == ["BookHotel", "FindTrain"]
+    assert run.steps[0].observations[0].is_error
+    assert canonical(run).steps[0].calls[0].arguments["city"] in ("York", "2019-03-01")
+    planned = [text for role, _, text in team_turns(run, detoured.meta) if role is Role.PLANNER]
+    called = [text for role, _, text in team_turns(run, detoured.meta) if role is Role.CALLER]
+    assert not any("BookHotel" in text for text in [*planned, *called])
+    assert [("FindTrain" in text) for text in planned] == [True, False]
+    assert not any("BookHotel" in text for _, _, text in single_turns(run, detoured.meta))
+    # The right call is taught with the failure in view.
+    before = next(before for _, before, _ in team_turns(run, detoured.meta))
+    assert [step.calls[0].name for step in before.steps] == ["BookHotel"]
+
+
+def test_of_fewer_tools_the_called_ones_are_left() -> None:
+    for number in range(10):
+        run = with_fewer_tools(record(), random.Random(number)).trajectory
+        assert "FindTrain" in {tool.name for tool in run.tools}
+
+
+def test_prompts_may_show_anothers_thoughts_while_our_own_form_is_learnt() -> None:
+    spoken = with_spoken_thoughts(with_thoughts(record()))
+    own = [text for role, _, text in team_turns(spoken.trajectory, spoken.meta) if role is Role.PLANNER]
+    assert own[0].startswith("Use FindTrain to ")
+    shown = [before.steps for role, before, _ in team_turns(spoken.trajectory, spoken.meta) if role is Role.CALLER]
+    (thought,) = {steps[0].decision.rationale for steps in shown}
+    assert thought == spoken.meta["spoken"][0] != spoken.trajectory.steps[0].decision.rationale
+    assert with_spoken_thoughts(with_thoughts(record())) == spoken
 
 
 def test_distractors_come_from_the_pool_and_never_twice_under_one_name() -> None:

@@ -18,7 +18,7 @@ from umi_local.training.everyday import generate
 from umi_local.training.inventing import with_observations
 from umi_local.training.joining import stands_alone, with_joined
 from umi_local.training.recipe import Part, Recipe
-from umi_local.training.thoughts import with_thoughts
+from umi_local.training.thoughts import with_spoken_thoughts, with_thoughts
 from umi_local.training.variation import Shares, Varier
 from umi_local.trajectory import StopReason
 
@@ -69,11 +69,14 @@ def _of_part(name: str, part: Part, seed: int, path: Path | None, faults: list[F
     if part.observed:
         records = [with_observations(record) for record in records]
     records = [record for record in records if _wanted(part, record)]
-    random.Random(f"{seed} {name}").shuffle(records)
-    shares = Shares(part.rename, part.mask, part.impossible, part.failing, part.distractors)
+    chance = random.Random(f"{seed} {name}")
+    chance.shuffle(records)
+    changed = (part.rename, part.mask, part.impossible, part.failing, part.detour, part.fewer)
+    shares = Shares(*changed, part.distractors)
     varier = Varier(shares, _pool(records), _variants(path.with_name(_VARIANTS)) if part.rename else {})
     for record in with_joined(records[: part.count], records[part.count :], part.joined):
-        yield with_thoughts(varier.vary(record))
+        thoughtful = with_thoughts(varier.vary(record))
+        yield with_spoken_thoughts(thoughtful) if chance.random() < part.spoken else thoughtful
 
 
 def _wanted(part: Part, record: Record) -> bool:

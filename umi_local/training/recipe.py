@@ -29,8 +29,8 @@ class Part(_Data):
     `count` records are drawn by the recipe's seed, none of the last `hold_back`. With `calls` only records that call
     a tool are drawn, with `several` only those that call more than once, with `alone` only those with one call and
     nothing said before. `observed` makes a result for each call that has none, and a share of `joined` requests is put
-    together with others of the part. The other shares say how many are changed, and `distractors` how many tools are
-    added to each. Of the runs that are made, a share of `partial` lists only some of the tools (each list is one more
+    together with others of the part. `spoken` is the share whose earlier rationales are told in words of other agents.
+    The other shares say how many are changed (`variation`), and `distractors` how many tools are added to each. Of the runs that are made, a share of `partial` lists only some of the tools (each list is one more
     beginning to read), and `families` are drawn more or less often than by themselves.
     """
 
@@ -46,6 +46,9 @@ class Part(_Data):
     mask: Share = 0
     impossible: Share = 0
     failing: Share = 0
+    detour: Share = 0
+    fewer: Share = 0
+    spoken: Share = 0
     distractors: tuple[int, int] = (0, 0)
     partial: Share = 0.2
     families: Mapping[str, Annotated[float, Field(ge=0)]] = {}

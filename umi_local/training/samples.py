@@ -149,12 +149,13 @@ def ordered(call: ToolCall, tools: Mapping[str, ToolSpec]) -> ToolCall:
 
 def team_turns(run: Trajectory, meta: Mapping[str, Any]) -> Iterator[_Text]:
     """Each turn of planner, caller and summarizer, with the run as it stood before it."""
+    told = _told(run, meta)
     for i, step in enumerate(run.steps):
-        before = replace(run, steps=run.steps[:i], answer="", stop=None)
-        planned = before.with_step(Step(step.decision))
-        if _planned(step, run, meta):
+        before = replace(run, steps=told[:i], answer="", stop=None)
+        planned = before.with_step(Step(told[i].decision))
+        if _planned(step, run, meta) and i != meta.get("untaught"):
             yield Role.PLANNER, before, plan_text(step)
-        if step.calls and meta.get("grounded", True):
+        if step.calls and i != meta.get("untaught") and meta.get("grounded", True):
             yield Role.CALLER, planned, json_calls(step.calls)
         if step.decision.next is Next.CONCLUDE and run.answer:
             yield Role.SUMMARIZER, planned, run.answer
@@ -162,9 +163,11 @@ def team_turns(run: Trajectory, meta: Mapping[str, Any]) -> Iterator[_Text]:
 
 def single_turns(run: Trajectory, meta: Mapping[str, Any]) -> Iterator[_Text]:
     """Each turn of a model that plans, calls and answers at once."""
+    told = _told(run, meta)
     for i, step in enumerate(run.steps):
-        before = replace(run, steps=run.steps[:i], answer="", stop=None)
-        if not _planned(step, run, meta) or (step.calls and not meta.get("grounded", True)):
+        before = replace(run, steps=told[:i], answer="", stop=None)
+        ungrounded = step.calls and not meta.get("grounded", True)
+        if not _planned(step, run, meta) or ungrounded or i == meta.get("untaught"):
             continue
         if step.calls:
             yield Role.SINGLE, before, f"{plan_text(step)}\n{json_calls(step.calls)}"
@@ -172,6 +175,15 @@ def single_turns(run: Trajectory, meta: Mapping[str, Any]) -> Iterator[_Text]:
             yield Role.SINGLE, before, plan_text(step)
         elif run.answer:
             yield Role.SINGLE, before, f"{plan_text(step)}\n{run.answer}"
+
+
+def _told(run: Trajectory, meta: Mapping[str, Any]) -> tuple[Step, ...]:
+    """The steps as prompts show them: with the rationales of another agent if `meta` has such (`spoken`)."""
+    spoken = meta.get("spoken") or [""] * len(run.steps)
+    return tuple(
+        replace(step, decision=replace(step.decision, rationale=words or step.decision.rationale))
+        for step, words in zip(run.steps, spoken, strict=True)
+    )
 
 
 def _planned(step: Step, run: Trajectory, meta: Mapping[str, Any]) -> bool:

@@ -47,6 +47,18 @@ def with_rationales(run: Trajectory, id: str, meta: Mapping[str, Any]) -> Trajec
     return replace(run, steps=tuple(steps))
 
 
+def with_spoken_thoughts(record: Record) -> Record:
+    """The record with what another agent might have thought at each step that calls, in `meta`, as `spoken`.
+
+    Prompts then show these words, while a planner still learns to write its own form: it may be asked to go on from
+    what another agent began.
+    """
+    chance = random.Random(f"spoken {record.id}")
+    tools = {tool.name: tool for tool in record.trajectory.tools}
+    spoken = [_spoken(step, i, tools, chance) if step.calls else "" for i, step in enumerate(record.trajectory.steps)]
+    return replace(record, meta={**record.meta, "spoken": spoken})
+
+
 def aim(tool: ToolSpec) -> str:
     """What a tool does as an infinitive without `to`; empty if its description does not begin with a verb."""
     sentence = re.split(r"[.;:(\n]", tool.description.strip(), maxsplit=1)[0]
@@ -101,6 +113,15 @@ def _purpose(call: ToolCall, tool: ToolSpec | None, chance: random.Random) -> st
         if all(slots.get(name) for _, name, _, _ in Formatter().parse(line) if name)
         and len(line.format_map(slots)) <= _LONGEST_PURPOSE
     )
+
+
+def _spoken(step: Step, number: int, tools: Mapping[str, ToolSpec], chance: random.Random) -> str:
+    call = step.calls[0]
+    tool = tools.get(call.name)
+    slots = {"tool": call.name, "aim": aim(tool) if tool else "", "values": _values(call)}
+    lines = _words()["spoken"]["first" if number == 0 else "later"]
+    fitting = [line for line in lines if all(slots[name] for _, name, _, _ in Formatter().parse(line) if name)]
+    return chance.choice(fitting).format_map(slots)
 
 
 def _values(call: ToolCall) -> str:

@@ -38,6 +38,8 @@ class Shares:
     mask: float = 0.0
     impossible: float = 0.0
     failing: float = 0.0
+    detour: float = 0.0
+    fewer: float = 0.0
     distractors: tuple[int, int] = (0, 0)
 
 
@@ -51,12 +53,15 @@ class Varier:
 
     def vary(self, record: Record) -> Record:
         chance = random.Random(f"variation {record.id}")
-        record = self._with_distractors(record, chance)
+        shares = self.shares
+        record = with_fewer_tools(record, chance) if chance.random() < shares.fewer else self._with_more(record, chance)
         draw = chance.random()
-        if draw < self.shares.impossible:
+        if draw < shares.impossible:
             record = without_the_tool(record, chance)
-        elif draw < self.shares.impossible + self.shares.failing:
+        elif draw < shares.impossible + shares.failing:
             record = with_a_failure(record, chance)
+        elif draw < shares.impossible + shares.failing + shares.detour:
+            record = with_a_detour(record, chance)
         draw = chance.random()
         if draw < self.shares.mask:
             return renamed(record, masks(record, chance))
@@ -64,7 +69,7 @@ class Varier:
             return renamed(record, self._other_names(record, chance))
         return record
 
-    def _with_distractors(self, record: Record, chance: random.Random) -> Record:
+    def _with_more(self, record: Record, chance: random.Random) -> Record:
         tools = list(record.trajectory.tools)
         low, high = self.shares.distractors
         for tool in chance.sample(self.pool, min(chance.randint(low, high), len(self.pool))):
@@ -164,6 +169,17 @@ def masks(record: Record, chance: random.Random) -> Naming:
     return naming
 
 
+def with_fewer_tools(record: Record, chance: random.Random) -> Record:
+    """The record with the tools that it calls and at most two others, in another order."""
+    tools = record.trajectory.tools
+    called = {call.name for call in record.calls}
+    others = [tool.name for tool in tools if tool.name not in called]
+    kept = called | set(chance.sample(others, min(len(others), chance.choice((0, 0, 1, 2) if called else (1, 2)))))
+    left = [tool for tool in tools if tool.name in kept]
+    chance.shuffle(left)
+    return with_trajectory(record, tools=tuple(left))
+
+
 def without_the_tool(record: Record, chance: random.Random) -> Record:
     """A needed tool is no longer listed: the answer says what is missing. (Giving up is open after an error only.)
 
@@ -215,6 +231,34 @@ def with_a_failure(record: Record, chance: random.Random) -> Record:
     ended = Step(Decision("", Next.CONCLUDE))
     answer = "" if len(acts) > 1 and independent else f"I'm sorry, that did not work: {failed.content}"
     return with_trajectory(record, steps=(*before, broken, *after, ended), answer=answer)
+
+
+def with_a_detour(record: Record, chance: random.Random) -> Record:
+    """Before one of its calls another listed tool is tried and fails. To try it is not taught: `meta` has it `untaught`."""
+    run = record.trajectory
+    acts = [i for i, step in enumerate(run.steps) if step.calls and any(seen.content for seen in step.observations)]
+    called = {call.name for call in record.calls}
+    others = [tool for tool in run.tools if tool.name not in called]
+    if not acts or not others:
+        return record
+    at, other = chance.choice(acts), chance.choice(others)
+    call = ToolCall(other.name, _some_arguments(other, run.steps[at].calls[0], chance))
+    tried = Step(Decision("", Next.CALL), (call,), (Observation(chance.choice(_FAILURES), is_error=True),))
+    longer = with_trajectory(record, steps=(*run.steps[:at], tried, *run.steps[at:]))
+    return replace(longer, meta={**record.meta, "untaught": at})
+
+
+def _some_arguments(tool: ToolSpec, call: ToolCall, chance: random.Random) -> dict[str, Any]:
+    """Values for the tool's required parameters, those of the other call where they have the type that is wanted."""
+    known = tool.parameters.get("properties", {})
+    plain: dict[str, Any] = {"string": "", "integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}}
+    found = {}
+    for name in tool.parameters.get("required", ()):
+        schema = known.get(name, {})
+        kind = schema.get("type", "string")
+        fitting = [value for value in call.arguments.values() if type(value) is type(plain.get(kind))]
+        found[name] = chance.choice(schema.get("enum") or fitting or [plain.get(kind, "")])
+    return found
 
 
 def _described(description: str, schema: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ _DATA = "FROM data"
 
 
 def _slots(table: Table, **more: object) -> dict[str, object]:
-    return {"row": table.row, "rows": table.rows, "l": table.columns[0], **more}
+    return {"row": table.row, "rows": table.rows, "l": table.label, **more}
 
 
 def _where(rng: Random, table: Table) -> tuple[str, str, str]:
@@ -40,8 +40,9 @@ def _avg(rng: Random, table: Table) -> Question:
 
 def _extreme(kind: str, order: str) -> Maker:
     def make(rng: Random, table: Table) -> Question:
-        c, label = _without_tie(rng, table), table.columns[0]
-        sql = f"SELECT {label}, {c} {_DATA} ORDER BY {c}{order} LIMIT 1"
+        c, label = _without_tie(rng, table), table.label
+        what = "*" if rng.random() < 0.5 or label != table.columns[0] else f"{label}, {c}"
+        sql = f"SELECT {what} {_DATA} ORDER BY {c}{order} LIMIT 1"
         said = lines_of("tables", "superlatives").get(c)
         if not said or rng.random() < 0.45:
             return Question(kind, _slots(table, c=c), sql)
@@ -63,7 +64,7 @@ def _once(table: Table, column: str, best: Callable[[list[float]], float]) -> bo
 
 
 def _top(rng: Random, table: Table) -> Question:
-    c, label, n = _without_tie(rng, table), table.columns[0], rng.randint(2, min(5, len(table.cells) - 1))
+    c, label, n = _without_tie(rng, table), table.label, rng.randint(2, min(5, len(table.cells) - 1))
     sql = f"SELECT {label}, {c} {_DATA} ORDER BY {c} DESC LIMIT {n}"
     return Question("top", _slots(table, c=c, n=n), sql)
 
@@ -117,9 +118,9 @@ def _distinct(rng: Random, table: Table) -> Question:
 
 
 def _value(rng: Random, table: Table) -> Question:
-    c, label = rng.choice(table.numbers), table.columns[0]
+    c, label = rng.choice(table.numbers), table.label
     x = rng.choice(table.column(label))
-    kind, quoted = table.kinds[0].split()[0], x.replace("'", "''")
+    kind, quoted = table.kinds[table.columns.index(label)].split()[0], x.replace("'", "''")
     wheres = {"serial": f"= {x}", "int": f"= {x}", "isodate": f"= '{x}'", "code": f"= '{x}'"}
     where = label + " " + wheres.get(kind, f"ILIKE '{quoted}'")
     return Question("value", _slots(table, c=c, x=x), f"SELECT {c} {_DATA} WHERE {where}")
@@ -127,7 +128,7 @@ def _value(rng: Random, table: Table) -> Question:
 
 def _which(rng: Random, table: Table) -> Question:
     k, w, where = _where(rng, table)
-    label = table.columns[0]
+    label = table.label
     return Question("which", _slots(table, k=k, w=w), f"SELECT {label} {_DATA} {where} ORDER BY {label}")
 
 

@@ -22,7 +22,7 @@ _NUMERIC = ("int", "dec", "money")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that was written. Cells are texts."""
+    """A table that was written. Cells are texts. `label` is the column that names its rows, mostly the first."""
 
     path: str
     row: str
@@ -30,6 +30,7 @@ class Table:
     columns: tuple[str, ...]
     kinds: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
+    label: str
 
     def column(self, name: str) -> list[str]:
         """All cells of a column."""
@@ -41,8 +42,8 @@ class Table:
         years = ("year", "vintage", "joined", "queen_year", "room", "class", "table_no", "bed")
         return [
             name
-            for name, kind in zip(self.columns[1:], self.kinds[1:], strict=True)
-            if kind.split()[0] in _NUMERIC and name not in years
+            for name, kind in zip(self.columns, self.kinds, strict=True)
+            if kind.split()[0] in _NUMERIC and name not in years and name != self.label
         ]
 
     @property
@@ -50,7 +51,7 @@ class Table:
         """The columns whose few values recur."""
         repeated = ("of", "first", "weekday", "month", "project", "animal", "room", "colour", "weather", "country")
         kept = [name for name, kind in zip(self.columns, self.kinds, strict=True) if kind.split()[0] in repeated]
-        return [name for name in kept if name != self.columns[0]]
+        return [name for name in kept if name != self.label]
 
 
 @cache
@@ -72,8 +73,10 @@ def add_table(scene: Scene, name: str = "", kind: str = "csv") -> Table:
     if len(columns) > 3 and rng.random() < 0.3:
         columns.pop(rng.randrange(2, len(columns)))
     kinds = [column[1] for column in columns]
-    cells = _cells(rng, kinds)
-    table = Table(path, row, rows, tuple(column[0] for column in columns), tuple(kinds), cells)
+    cells, label = _cells(rng, kinds), columns[0][0]
+    if rng.random() < 0.2:
+        columns, kinds, cells = _numbered(rng, columns, kinds, cells)
+    table = Table(path, row, rows, tuple(column[0] for column in columns), tuple(kinds), cells, label)
     scene.add(path, _as_json(table) if kind == "json" else _as_csv(table))
     return table
 
@@ -108,6 +111,19 @@ def _cells(rng: Random, kinds: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         (label, *(rng.choice(few[at]) if at in few else value(rng, other) for at, other in enumerate(kinds) if at))
         for label in labels
     )
+
+
+def _numbered(
+    rng: Random, columns: list[list[str]], kinds: list[str], cells: Sequence[Sequence[str]]
+) -> tuple[list[list[str]], list[str], tuple[tuple[str, ...], ...]]:
+    """The table with a column before the one that names its rows: what lists of a day or a program begin with."""
+    name, kind = rng.choice((("id", "serial"), ("date", "isodate"), ("date", "isodate"), ("ref", "code")))
+    if name in {column[0] for column in columns} or kind in kinds:
+        return columns, kinds, tuple(map(tuple, cells))
+    found = {value(rng, kind) for _ in cells} if kind != "serial" else {str(i) for i in range(1, len(cells) + 1)}
+    values = sorted(found, key=lambda each: (len(each), each)) if kind == "serial" else sorted(found)
+    numbered = tuple((values[i % len(values)], *row) for i, row in enumerate(cells))
+    return [[name, kind], *columns], [kind, *kinds], numbered
 
 
 def _few(rng: Random, kind: str) -> list[str]:
@@ -192,7 +208,10 @@ def reported(rng: Random, table: Table, question: Question, observation: str) ->
     rows = [line.split(" | ") for line in observation.splitlines()[1:]]
     listed = joined([f"{row[0]} ({row[1]})" if len(row) > 1 else row[0] for row in rows])
     slots = {**question.slots, "list": listed, "x": question.slots.get("x", rows[0][0]), "v": rows[0][-1]}
-    if question.kind in ("most", "least", "by_most"):
+    if question.kind in ("most", "least"):
+        row = dict(zip(observation.splitlines()[0].split(" | "), rows[0], strict=True))
+        slots |= {"x": row[table.label], "v": row[question.slots["c"]]}
+    elif question.kind == "by_most":
         slots["x"] = rows[0][0]
     answer = say(rng, lines_of("tables", question.kind)["answers"], f=table.path, **slots)
     answer = re.sub(r"\ba (?=[aeiou])", "an ", answer)

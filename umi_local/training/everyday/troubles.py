@@ -171,7 +171,7 @@ def _wrong_label(scene: Scene) -> Ask:
     rng = scene.rng
     while True:
         table = add_table(scene, kind="json")
-        label, guess = table.columns[0], table.row.replace(" ", "_")
+        label, guess = table.label, table.row.replace(" ", "_")
         if table.numbers and label != guess and guess not in table.columns:
             break
     question = question_about(rng, table, rng.choice(("most", "least", "top")))
