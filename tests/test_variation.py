@@ -112,6 +112,17 @@ def test_without_its_tool_a_run_says_what_is_missing() -> None:
     assert "find a train" in run.answer
 
 
+def test_a_tool_that_only_sounds_right_is_not_the_one_that_is_missing() -> None:
+    named = {"FindTrainTimes": "Find trains", "YorkWeather": "The weather of York", "Colour": "Mix a colour"}
+    pool = [ToolSpec(name, about, {"type": "object"}) for name, about in named.items()]
+    listed = {
+        tuple(tool.name for tool in without_the_tool(record(history=[]), random.Random(n), pool).trajectory.tools)
+        for n in range(20)
+    }
+    assert ("YorkWeather",) in listed
+    assert not any("FindTrain" in name for tools in listed for name in tools)
+
+
 def test_a_failing_call_is_tried_again_or_told() -> None:
     lengths = set()
     for number in range(20):

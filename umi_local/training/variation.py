@@ -26,6 +26,7 @@ _FAILURES = (
     "The request failed: connection reset.",
     "Error: too many requests, try again later.",
 )
+_LOOKED_AT = 200  # tools of the pool
 _MASKS = ("tool_{n}", "fn_{n}", "function{n}", "action_{n}", "op{n}", "t{n}")
 _PARAMETER_MASKS = ("arg_{n}", "p{n}", "param_{n}", "value{n}", "x{n}")
 
@@ -57,7 +58,7 @@ class Varier:
         record = with_fewer_tools(record, chance) if chance.random() < shares.fewer else self._with_more(record, chance)
         draw = chance.random()
         if draw < shares.impossible:
-            record = without_the_tool(record, chance)
+            record = without_the_tool(record, chance, self.pool)
         elif draw < shares.impossible + shares.failing:
             record = with_a_failure(record, chance)
         elif draw < shares.impossible + shares.failing + shares.detour:
@@ -180,11 +181,11 @@ def with_fewer_tools(record: Record, chance: random.Random) -> Record:
     return with_trajectory(record, tools=tuple(left))
 
 
-def without_the_tool(record: Record, chance: random.Random) -> Record:
+def without_the_tool(record: Record, chance: random.Random, pool: Sequence[ToolSpec] = ()) -> Record:
     """A needed tool is no longer listed: the answer says what is missing. (Giving up is open after an error only.)
 
     Of a request for several things that do not need each other the rest is done. Other requests for several things
-    are left as they are.
+    are left as they are. Half of the requests for one thing find tools of the pool instead that sound as if they fitted.
     """
     run, calls = record.trajectory, record.calls
     if not calls or run.history or (len(calls) > 1 and not record.meta.get("independent")):
@@ -202,14 +203,33 @@ def without_the_tool(record: Record, chance: random.Random) -> Record:
         answer = " ".join([*answers[:lost], *answers[lost + 1 :], sorry]) if all(answers) and answers else ""
         return with_trajectory(record, tools=left, steps=steps, answer=answer)
     meta = {**record.meta, "missing_aim": what, "grounded": True}
+    near = _near(run.query, needed, pool, chance) if chance.random() < 0.5 else ()
     run = replace(
         run,
-        tools=left[: chance.randint(1, len(left))],
+        tools=near or left[: chance.randint(1, len(left))],
         steps=(Step(Decision("", Next.CONCLUDE)),),
         answer=sorry,
         stop=StopReason.ANSWERED,
     )
     return replace(record, trajectory=run, meta=meta)
+
+
+def _near(query: str, needed: str, pool: Sequence[ToolSpec], chance: random.Random) -> tuple[ToolSpec, ...]:
+    """One or two tools that share words with a request and are not called like the one that it needs."""
+    asked, named = _words(query), _words(needed)
+    others = [
+        tool
+        for tool in chance.sample(pool, min(len(pool), _LOOKED_AT))
+        if len(named & _words(tool.name)) <= len(named | _words(tool.name)) / 3
+    ]
+    others.sort(key=lambda tool: -len(asked & _words(f"{tool.name} {tool.description}")))
+    return tuple(others[: chance.choice((1, 1, 2))])
+
+
+def _words(text: str) -> frozenset[str]:
+    """The words of a text or of a tool's name, without the shortest and their plurals' s."""
+    found = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", text)
+    return frozenset(word.lower().removesuffix("s") for word in found if len(word) > 3)
 
 
 def with_a_failure(record: Record, chance: random.Random) -> Record:
