@@ -15,6 +15,7 @@ from umi_local.messages import Role, ToolSpec
 from umi_local.records import Record, parse_record
 from umi_local.styles.data import chat_style, worked_examples
 from umi_local.training.recipe import load_recipe
+from umi_local.training.refusals import without_the_tool
 from umi_local.training.samples import canonical, single_turns, team_turns
 from umi_local.training.thoughts import aim, with_spoken_thoughts, with_thoughts
 from umi_local.training.variation import (
@@ -25,7 +26,6 @@ from umi_local.training.variation import (
     with_a_detour,
     with_a_failure,
     with_fewer_tools,
-    without_the_tool,
 )
 from umi_local.trajectory import Decision, Next
 

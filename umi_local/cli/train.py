@@ -41,7 +41,7 @@ app = typer.Typer(
 
 Minutes = Annotated[float, typer.Option("--max-minutes", metavar="N", help="Stop by then; the same command goes on.")]
 Within = Annotated[
-    float, typer.Option("--within", metavar="N", help="End the stage after N minutes of work, with all it has learnt.")
+    float, typer.Option("--within", metavar="N", min=0.01, help="End the stage after N minutes of learning, whole.")
 ]
 Roles = Annotated[list[str] | None, typer.Option("--role", metavar="R", help="Only this role. Repeatable.")]
 Scratch = Annotated[bool, typer.Option("--scratch", help="Start from no adapter: the paper's one-stage baseline.")]
@@ -253,8 +253,9 @@ def _shipped(run: Run, backbone: Path) -> Shipped:
 def _tell(progress: Progress) -> None:
     losses = "  ".join(f"{name} {loss:.3f}" for name, loss in progress.losses.items())
     held_out = "  ".join(f"{name} {loss:.3f}" for name, loss in progress.held_out.items())
+    step, left = f"{progress.step:>5}/{progress.steps}", _clock(progress.left)
     typer.echo(
-        f"{progress.step:>5}/{progress.steps}  loss {losses}  lr {progress.learning_rate:.1e}  {_clock(progress.left)} left"
+        f"{step}  loss {losses}  lr {progress.learning_rate:.1e}  {left} left"
         + (f"  held out {held_out}" if held_out else ""),
         err=True,
     )

@@ -24,13 +24,17 @@ _WEIGHTS = "adapter_model.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A stage after `step` optimizer steps and `seconds` of work, on the samples of this digest."""
+    """A stage after `step` optimizer steps and `seconds` of work, on the samples of this digest.
+
+    `finished` if it came to its end, by its data or by its clock.
+    """
 
     samples: str
     step: int
     seconds: float
     adapters: Mapping[str, Mapping[str, torch.Tensor]]
     optimizer: dict[str, Any]
+    finished: bool = False
 
 
 def save(folder: Path, state: State) -> None:

@@ -27,11 +27,14 @@ _SECOND = ("Then {next}", "After that, {next}", "Next, {next}")
 _LAST = ("Finally, {next}", "Lastly, {next}", "One more thing: {next}", "And to end with: {next}")
 
 
-def with_joined(records: Sequence[Record], pool: Sequence[Record], share: float) -> Iterator[Record]:
-    """The records, of which a share that stand alone is joined with one to three others of the pool."""
+def with_joined(records: Sequence[Record], pool: Sequence[Record], share: float, name: str = "") -> Iterator[Record]:
+    """The records, of which a share that stand alone is joined with one to three others of the pool.
+
+    Under another `name` they are joined with others.
+    """
     alone = [record for record in pool if stands_alone(record)]
     for record in records:
-        chance = random.Random(f"joining {record.id}")
+        chance = random.Random(f"joining {name} {record.id}")
         if stands_alone(record) and chance.random() < share:
             yield joined(record, chance.sample(alone, min(chance.choice((1, 2, 2, 3)), len(alone))), chance)
         else:

@@ -69,14 +69,14 @@ def _of_part(name: str, part: Part, seed: int, path: Path | None, faults: list[F
     if part.observed:
         records = [with_observations(record) for record in records]
     records = [record for record in records if _wanted(part, record)]
-    chance = random.Random(f"{seed} {name}")
-    chance.shuffle(records)
+    random.Random(f"{seed} {name}").shuffle(records)
     changed = (part.rename, part.mask, part.impossible, part.failing, part.detour, part.fewer)
     shares = Shares(*changed, part.distractors)
-    varier = Varier(shares, _pool(records), _variants(path.with_name(_VARIANTS)) if part.rename else {})
-    for record in with_joined(records[: part.count], records[part.count :], part.joined):
+    varier = Varier(shares, _pool(records), _variants(path.with_name(_VARIANTS)) if part.rename else {}, name)
+    for record in with_joined(records[: part.count], records[part.count :], part.joined, name):
         thoughtful = with_thoughts(varier.vary(record))
-        yield with_spoken_thoughts(thoughtful) if chance.random() < part.spoken else thoughtful
+        spoken = random.Random(f"spoken {name} {record.id}").random() < part.spoken
+        yield with_spoken_thoughts(thoughtful) if spoken else thoughtful
 
 
 def _wanted(part: Part, record: Record) -> bool:

@@ -51,7 +51,7 @@ def rows(samples: Iterable[Sample], most_tokens: int, seed: str) -> list[Row]:
 
     Samples share a row if their heads are the same, token for token, or if all of them have rare ones.
     """
-    shuffled = sorted(_with_heads_worth_keeping(samples), key=lambda sample: sample.id)
+    shuffled = sorted(_with_heads_worth_keeping(samples, most_tokens // 2), key=lambda sample: sample.id)
     chance = random.Random(seed)
     chance.shuffle(shuffled)
     open_rows: dict[tuple[int, ...], list[Sample]] = {}
@@ -80,12 +80,15 @@ def batches(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
         yield tuple(held)
 
 
-def _with_heads_worth_keeping(samples: Iterable[Sample]) -> list[Sample]:
-    """The samples; one whose head few others have keeps it in its trunk."""
+def _with_heads_worth_keeping(samples: Iterable[Sample], longest: int) -> list[Sample]:
+    """The samples; one whose head few others have keeps it in its trunk, unless it is longer than so many tokens."""
     held = list(samples)
     shared = Counter(sample.trunk[: sample.head] for sample in held)
     return [
-        sample if shared[sample.trunk[: sample.head]] >= _SHARED_BY else replace(sample, head=0) for sample in held
+        replace(sample, head=0)
+        if shared[sample.trunk[: sample.head]] < _SHARED_BY and sample.head <= longest
+        else sample
+        for sample in held
     ]
 
 

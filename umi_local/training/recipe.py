@@ -29,9 +29,10 @@ class Part(_Data):
     `count` records are drawn by the recipe's seed, none of the last `hold_back`. With `calls` only records that call
     a tool are drawn, with `several` only those that call more than once, with `alone` only those with one call and
     nothing said before. `observed` makes a result for each call that has none, and a share of `joined` requests is put
-    together with others of the part. `spoken` is the share whose earlier rationales are told in words of other agents.
-    The other shares say how many are changed (`variation`), and `distractors` how many tools are added to each. Of the runs that are made, a share of `partial` lists only some of the tools (each list is one more
-    beginning to read), and `families` are drawn more or less often than by themselves.
+    together with others of the part. `spoken` is the share whose trunks tell rationales in words of other agents.
+    The other shares say how many are changed (`variation`), and `distractors` how many tools are added to those that
+    do not get `fewer`. Of the runs that are made, a share of `partial` lists only some of the tools (each list is one
+    more beginning to read), and `families` are drawn more or less often than by themselves.
     """
 
     file: str = ""
@@ -63,7 +64,7 @@ class Adapter(_Data):
 
 
 class Stage(_Data):
-    """How a stage learns. `batch` is in samples per optimizer step, `warmup` a share of all steps; cosine after it."""
+    """How a stage learns. `batch` is in samples per optimizer step, `warmup` a share of the stage; cosine after it."""
 
     epochs: Annotated[float, Field(gt=0)] = 1
     learning_rate: Annotated[float, Field(gt=0)]

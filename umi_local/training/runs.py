@@ -120,7 +120,8 @@ def begin(folder: Path, recipe: str) -> Run:
 def plan(run: Run, stage: str, roles: Sequence[Role], scratch: bool = False, within: float = math.inf) -> Plan:
     """What a stage trains: the single model, one model that plays all roles, or else an adapter for each role.
 
-    The roles go on from the global adapter unless `scratch`. The stage ends after `within` minutes at the latest.
+    The roles go on from the global adapter unless `scratch`. The stage ends after `within` minutes of
+    learning at the latest; to load, to evaluate and to save come on top.
     """
     samples, seconds = dataset.digest(run.folder), 60 * within
     if stage == GLOBAL:

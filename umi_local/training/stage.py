@@ -98,7 +98,7 @@ class StageRun:
             betas=(0.9, 0.98),
             weight_decay=plan.learn.weight_decay,
         )
-        self._step, self._seconds = 0, 0.0
+        self._step, self._seconds, self._ended = 0, 0.0, False
 
     @property
     def steps(self) -> int:
@@ -107,7 +107,7 @@ class StageRun:
     @property
     def _done(self) -> float:
         """The share of the stage that is behind us, by its data or by its clock."""
-        return max(self._step / self.steps, self._seconds / self.plan.seconds)
+        return 1.0 if self._ended else max(self._step / self.steps, self._seconds / self.plan.seconds)
 
     @property
     def _left(self) -> float:
@@ -125,7 +125,9 @@ class StageRun:
             self._step += 1
             self._seconds = self._said(self._seconds + time.monotonic() - started)
             held_out = self.evaluate() if int(4 * self._done) > quarter else {}
-            progress = Progress(self._step, self.steps, losses, held_out, learning_rate, tokens, self._seconds, self._left)
+            progress = Progress(
+                self._step, self.steps, losses, held_out, learning_rate, tokens, self._seconds, self._left
+            )
             if self.accelerator.is_main_process:
                 checkpoint.append_metrics(self.folder, _as_metrics(progress))
                 tell(progress)
@@ -211,7 +213,7 @@ class StageRun:
         if self.accelerator.is_main_process:
             adapters = {name: backbone.state_of(self.model, name) for name in self.plan.adapters}
             state = checkpoint.State(
-                self.plan.samples, self._step, self._seconds, adapters, self._optimizer.state_dict()
+                self.plan.samples, self._step, self._seconds, adapters, self._optimizer.state_dict(), self._done >= 1
             )
             checkpoint.save(self.folder, state)
 
@@ -229,7 +231,7 @@ class StageRun:
         for name, tensors in state.adapters.items():
             backbone.set_state(self.model, name, tensors)
         self._optimizer.load_state_dict(state.optimizer)
-        self._step, self._seconds = state.step, state.seconds
+        self._step, self._seconds, self._ended = state.step, state.seconds, state.finished
 
 
 def _split(samples: Sequence[Sample], roles: Sequence[Role], recipe: Recipe) -> tuple[list[Sample], list[Row]]:

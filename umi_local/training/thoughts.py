@@ -55,7 +55,12 @@ def with_spoken_thoughts(record: Record) -> Record:
     """
     chance = random.Random(f"spoken {record.id}")
     tools = {tool.name: tool for tool in record.trajectory.tools}
-    spoken = [_spoken(step, i, tools, chance) if step.calls else "" for i, step in enumerate(record.trajectory.steps)]
+    steps = record.trajectory.steps
+    failed = [False, *(any(seen.is_error for seen in step.observations) for step in steps)]
+    spoken = [
+        _spoken(step, "after_error" if failed[i] else "later" if i else "first", tools, chance) if step.calls else ""
+        for i, step in enumerate(steps)
+    ]
     return replace(record, meta={**record.meta, "spoken": spoken})
 
 
@@ -115,12 +120,15 @@ def _purpose(call: ToolCall, tool: ToolSpec | None, chance: random.Random) -> st
     )
 
 
-def _spoken(step: Step, number: int, tools: Mapping[str, ToolSpec], chance: random.Random) -> str:
+def _spoken(step: Step, place: str, tools: Mapping[str, ToolSpec], chance: random.Random) -> str:
     call = step.calls[0]
     tool = tools.get(call.name)
     slots = {"tool": call.name, "aim": aim(tool) if tool else "", "values": _values(call)}
-    lines = _words()["spoken"]["first" if number == 0 else "later"]
-    fitting = [line for line in lines if all(slots[name] for _, name, _, _ in Formatter().parse(line) if name)]
+    fitting = [
+        line
+        for line in _words()["spoken"][place]
+        if all(slots[name] for _, name, _, _ in Formatter().parse(line) if name)
+    ]
     return chance.choice(fitting).format_map(slots)
 
 

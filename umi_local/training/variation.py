@@ -1,7 +1,7 @@
 """Changes to recorded runs, so that adapters learn to read tool documents instead of remembering names.
 
-Every change is drawn by the record's id and keeps a run true: what is renamed in the tool list is renamed in the
-calls and the history too. Rationales are made afterwards, from the names that are then there.
+Every change is drawn by the part's name and the record's id, and keeps a run true: what is renamed in the tool list is
+renamed in the calls and the history too. Rationales are made afterwards, from the names that are then there.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 from umi_local.messages import Message, Observation, Speaker, ToolCall, ToolSpec
 from umi_local.records import Record, with_trajectory
-from umi_local.training.thoughts import aim
-from umi_local.trajectory import Decision, Next, Step, StopReason
+from umi_local.training.refusals import without_the_tool
+from umi_local.trajectory import Decision, Next, Step
 
 _FAILURES = (
     "Error: the service did not answer in time.",
@@ -26,7 +26,6 @@ _FAILURES = (
     "The request failed: connection reset.",
     "Error: too many requests, try again later.",
 )
-_LOOKED_AT = 200  # tools of the pool
 _MASKS = ("tool_{n}", "fn_{n}", "function{n}", "action_{n}", "op{n}", "t{n}")
 _PARAMETER_MASKS = ("arg_{n}", "p{n}", "param_{n}", "value{n}", "x{n}")
 
@@ -46,23 +45,30 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Varier:
-    """Changes the records of one part. `pool` has tools to add; `variants` other names, by service (SGD-X)."""
+    """Changes the records of one part. `pool` has tools to add; `variants` other names, by service (SGD-X).
+
+    A record is changed in another way under another `name`: a recipe may draw it for more than one part.
+    """
 
     shares: Shares
     pool: Sequence[ToolSpec]
     variants: Mapping[str, Sequence[Mapping[str, Any]]]
+    name: str = ""
 
     def vary(self, record: Record) -> Record:
-        chance = random.Random(f"variation {record.id}")
+        chance = random.Random(f"variation {self.name} {record.id}")
         shares = self.shares
-        record = with_fewer_tools(record, chance) if chance.random() < shares.fewer else self._with_more(record, chance)
-        draw = chance.random()
+        fewer, draw = chance.random() < shares.fewer, chance.random()
         if draw < shares.impossible:
-            record = without_the_tool(record, chance, self.pool)
-        elif draw < shares.impossible + shares.failing:
+            return self._renamed(without_the_tool(self._with_more(record, chance), chance, self.pool), chance)
+        record = with_fewer_tools(record, chance) if fewer else self._with_more(record, chance)
+        if draw < shares.impossible + shares.failing:
             record = with_a_failure(record, chance)
         elif draw < shares.impossible + shares.failing + shares.detour:
             record = with_a_detour(record, chance)
+        return self._renamed(record, chance)
+
+    def _renamed(self, record: Record, chance: random.Random) -> Record:
         draw = chance.random()
         if draw < self.shares.mask:
             return renamed(record, masks(record, chance))
@@ -181,57 +187,6 @@ def with_fewer_tools(record: Record, chance: random.Random) -> Record:
     return with_trajectory(record, tools=tuple(left))
 
 
-def without_the_tool(record: Record, chance: random.Random, pool: Sequence[ToolSpec] = ()) -> Record:
-    """A needed tool is no longer listed: the answer says what is missing. (Giving up is open after an error only.)
-
-    Of a request for several things that do not need each other the rest is done. Other requests for several things
-    are left as they are. Half of the requests for one thing find tools of the pool instead that sound as if they fitted.
-    """
-    run, calls = record.trajectory, record.calls
-    if not calls or run.history or (len(calls) > 1 and not record.meta.get("independent")):
-        return record
-    lost = chance.randrange(len(calls))
-    needed = calls[lost].name
-    what = next((aim(tool) for tool in run.tools if tool.name == needed), "")
-    left = tuple(tool for tool in run.tools if tool.name != needed)
-    if not what or not left or sum(call.name == needed for call in calls) > 1:
-        return record
-    sorry = f"I'm sorry, none of my tools can {what}."
-    if len(calls) > 1:
-        steps = (*run.steps[:lost], *run.steps[lost + 1 :])
-        answers = [*record.meta.get("answers", [])]
-        answer = " ".join([*answers[:lost], *answers[lost + 1 :], sorry]) if all(answers) and answers else ""
-        return with_trajectory(record, tools=left, steps=steps, answer=answer)
-    meta = {**record.meta, "missing_aim": what, "grounded": True}
-    near = _near(run.query, needed, pool, chance) if chance.random() < 0.5 else ()
-    run = replace(
-        run,
-        tools=near or left[: chance.randint(1, len(left))],
-        steps=(Step(Decision("", Next.CONCLUDE)),),
-        answer=sorry,
-        stop=StopReason.ANSWERED,
-    )
-    return replace(record, trajectory=run, meta=meta)
-
-
-def _near(query: str, needed: str, pool: Sequence[ToolSpec], chance: random.Random) -> tuple[ToolSpec, ...]:
-    """One or two tools that share words with a request and are not called like the one that it needs."""
-    asked, named = _words(query), _words(needed)
-    others = [
-        tool
-        for tool in chance.sample(pool, min(len(pool), _LOOKED_AT))
-        if len(named & _words(tool.name)) <= len(named | _words(tool.name)) / 3
-    ]
-    others.sort(key=lambda tool: -len(asked & _words(f"{tool.name} {tool.description}")))
-    return tuple(others[: chance.choice((1, 1, 2))])
-
-
-def _words(text: str) -> frozenset[str]:
-    """The words of a text or of a tool's name, without the shortest and their plurals' s."""
-    found = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", text)
-    return frozenset(word.lower().removesuffix("s") for word in found if len(word) > 3)
-
-
 def with_a_failure(record: Record, chance: random.Random) -> Record:
     """One call fails: it is tried again and then works, or the run ends and says so.
 
@@ -254,7 +209,7 @@ def with_a_failure(record: Record, chance: random.Random) -> Record:
 
 
 def with_a_detour(record: Record, chance: random.Random) -> Record:
-    """Before one of its calls another listed tool is tried and fails. To try it is not taught: `meta` has it `untaught`."""
+    """Before one of its calls another listed tool is tried and fails. `meta` has that step as `untaught`."""
     run = record.trajectory
     acts = [i for i, step in enumerate(run.steps) if step.calls and any(seen.content for seen in step.observations)]
     called = {call.name for call in record.calls}

@@ -79,11 +79,11 @@ def mention(rng: Random, path: str) -> str:
 
 def _whole(scene: Scene, text: Text) -> Ask:
     rng = scene.rng
-    query = ask(rng, lines_of("files", "read")["whole"], f=mention(rng, text.path))
+    short = rng.random() < 0.5
+    query = ask(rng, lines_of("files", "read")["short" if short else "whole"], f=mention(rng, text.path))
 
     def close(seen: Sequence[str]) -> str:
-        summary = re.search(r"sum|gist", query.lower())
-        if not summary and len(seen[-1]) < _SHORT_TEXT:
+        if not short and len(seen[-1]) < _SHORT_TEXT:
             head = rng.choice((f"{text.name} says", f"Here is {text.name}", "It says", "The file reads"))
             return f"{head}:\n{seen[-1].strip()}"
         return f"{text.name} says: {' '.join(fact.answer for fact in text.facts)}"

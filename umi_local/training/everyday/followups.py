@@ -128,7 +128,8 @@ def _table(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
     rng = scene.rng
     table = before.facts["table"]
     questions = [question_about(rng, table) for _ in range(8)]
-    others = [question for question in questions if question.sql != before.facts["question"].sql]
+    last = before.facts["question"]
+    others = [found for found in questions if (found.kind, found.slots.get("c")) != (last.kind, last.slots.get("c"))]
     if not others:  # of some tables nothing can be asked but how long they are
         return None
     question = others[0]

@@ -174,7 +174,10 @@ def _wrong_label(scene: Scene) -> Ask:
         label, guess = table.label, table.row.replace(" ", "_")
         if table.numbers and label != guess and guess not in table.columns:
             break
-    question = question_about(rng, table, rng.choice(("most", "least", "top")))
+    while True:
+        question = question_about(rng, table, rng.choice(("most", "least", "top")))
+        if question.sql.startswith(f"SELECT {label},"):  # a row with all its columns needs no name
+            break
     query = ask(rng, question.queries, f=table_mention(rng, table.path), **question.slots)
     first = Move("query_table", {"path": table.path, "sql": question.sql.replace(label, guess, 1)})
     moves = [first, question_move(table, question)]
