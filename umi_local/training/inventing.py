@@ -37,7 +37,7 @@ def _observed(step: Step, chance: random.Random) -> Step:
 
 def _result(call: ToolCall, chance: random.Random) -> str:
     """What a service might have sent: an object, a list or a sentence, in JSON or as Python prints it, or just `OK`."""
-    thing = "_".join(_words_of(call.name)[1:]) or "result"
+    thing = "_".join(words_of(call.name)[1:]) or "result"
     given = dict(list(call.arguments.items())[: chance.randint(0, 2)])
     match chance.randrange(8):
         case 0:
@@ -64,6 +64,6 @@ def _value(chance: random.Random) -> Any:
     )
 
 
-def _words_of(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
     """The words of a tool's name: `getWarehouseCapacity` and `get_warehouse_capacity` have three."""
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from umi_local.messages import ToolSpec
 from umi_local.records import Record, with_trajectory
+from umi_local.training.inventing import words_of
 from umi_local.training.thoughts import aim
 from umi_local.trajectory import Decision, Next, Step, StopReason
 
@@ -71,5 +71,4 @@ def _alike(one: ToolSpec, other: ToolSpec) -> bool:
 
 def _words(text: str) -> frozenset[str]:
     """The words of a text or of a tool's name, without the shortest and a plural's s."""
-    found = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", text)
-    return frozenset(word.lower().removesuffix("s") for word in found if len(word) > 3)
+    return frozenset(word.removesuffix("s") for word in words_of(text) if len(word) > 3)
