@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -133,6 +134,7 @@ def test_a_failing_call_is_tried_again_or_told() -> None:
             assert run.steps[0].observations[0].content in run.answer
         else:
             assert run.steps[1].observations[0].content == '[{"at": "9:05"}]'
+            assert not re.search("refused|subscription|404|switched off|key|no such", run.steps[0].observations[0].content)
     assert lengths == {2, 3}
 
 

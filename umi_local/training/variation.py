@@ -18,13 +18,21 @@ from umi_local.records import Record, with_trajectory
 from umi_local.training.refusals import without_the_tool
 from umi_local.trajectory import Decision, Next, Step
 
-_FAILURES = (
+# Failures that may be gone a moment later, and such as the same call would meet again.
+_PASSING = (
     "Error: the service did not answer in time.",
     "Internal error (500).",
-    "Error: access was refused.",
     '{"error": "Service unavailable", "response": ""}',
     "The request failed: connection reset.",
     "Error: too many requests, try again later.",
+)
+_LASTING = (
+    "Error: access was refused.",
+    '{"error": "This endpoint is disabled for your subscription", "response": ""}',
+    "Not found (404).",
+    '{"message": "This version was switched off."}',
+    "Error: no valid key was given for this service.",
+    '{"error": "There is no such service any more", "response": ""}',
 )
 _MASKS = ("tool_{n}", "fn_{n}", "function{n}", "action_{n}", "op{n}", "t{n}")
 _PARAMETER_MASKS = ("arg_{n}", "p{n}", "param_{n}", "value{n}", "x{n}")
@@ -188,7 +196,7 @@ def with_fewer_tools(record: Record, chance: random.Random) -> Record:
 
 
 def with_a_failure(record: Record, chance: random.Random) -> Record:
-    """One call fails: it is tried again and then works, or the run ends and says so.
+    """One call fails: it is tried again and then works if the failure may pass, or the run ends and says so.
 
     Where the calls do not need each other's results (`independent`), the others are made all the same; what the
     answer would be then is in no source, so none is learnt.
@@ -197,11 +205,12 @@ def with_a_failure(record: Record, chance: random.Random) -> Record:
     acts = [step for step in run.steps if step.calls]
     if not acts or not any(observation.content for step in acts for observation in step.observations):
         return record
-    failed = Observation(chance.choice(_FAILURES), is_error=True)
+    passing = chance.random() < 0.5
+    failed = Observation(chance.choice(_PASSING if passing else _LASTING), is_error=True)
     independent = bool(record.meta.get("independent"))
     which = chance.randrange(len(acts)) if independent else len(acts) - 1
     before, broken, after = acts[:which], replace(acts[which], observations=(failed,)), acts[which + 1 :]
-    if chance.random() < 0.5:
+    if passing and chance.random() < 0.5:
         return with_trajectory(record, steps=(*before, broken, *acts[which:], run.steps[-1]))
     ended = Step(Decision("", Next.CONCLUDE))
     answer = "" if len(acts) > 1 and independent else f"I'm sorry, that did not work: {failed.content}"
@@ -218,7 +227,7 @@ def with_a_detour(record: Record, chance: random.Random) -> Record:
         return record
     at, other = chance.choice(acts), chance.choice(others)
     call = ToolCall(other.name, _some_arguments(other, run.steps[at].calls[0], chance))
-    tried = Step(Decision("", Next.CALL), (call,), (Observation(chance.choice(_FAILURES), is_error=True),))
+    tried = Step(Decision("", Next.CALL), (call,), (Observation(chance.choice(_PASSING + _LASTING), is_error=True),))
     longer = with_trajectory(record, steps=(*run.steps[:at], tried, *run.steps[at:]))
     return replace(longer, meta={**record.meta, "untaught": at})
 

@@ -29,7 +29,7 @@ def search_read(scene: Scene) -> Ask:
         if len(scene.lines_with(known.value)) == 1 and known.value not in fact.line:
             break
     query = ask(rng, lines["queries"], x=known.value, k=fact.key)
-    answer = upper_first(say(rng, lines["answers"], x=known.value, k=fact.key, p=text.path, v=fact.value))
+    answer = upper_first(say(rng, lines["answers"], x=known.value, k=fact.key, p=text.path, v=fact.told))
     return Ask("several", query, [searching(known.value), reading(text.path)], lambda _: answer)
 
 
@@ -45,7 +45,7 @@ def list_read(scene: Scene) -> Ask:
         scene.add(f"{folder}/{other}", f"{pick(rng, 'task')}\n")
     about = re.sub(r"[_-]+", " ", name.rpartition(".")[0])
     query = ask(rng, lines["queries"], w=about, d=folder, k=fact.key)
-    answer = say(rng, lines["answers"], p=text.path, k=fact.key, v=fact.value)
+    answer = say(rng, lines["answers"], p=text.path, k=fact.key, v=fact.told)
     return Ask("several", query, [listing(folder), reading(text.path)], lambda _: answer)
 
 
@@ -53,9 +53,9 @@ def read_note(scene: Scene) -> Ask:
     """Something in a file that is to be noted."""
     rng, lines = scene.rng, lines_of("several", "read_note")
     text, (fact,) = _keyed(scene)
-    note = f"the {fact.key} is {fact.value}"
+    note = f"the {fact.key} is {fact.told}"
     query = ask(rng, lines["queries"], k=fact.key, f=mention(rng, text.path))
-    answer = say(rng, lines["answers"], k=fact.key, v=fact.value, note=note)
+    answer = say(rng, lines["answers"], k=fact.key, v=fact.told, note=note)
     return Ask("several", query, [reading(text.path), noting(note)], lambda _: answer)
 
 
@@ -67,6 +67,6 @@ def read_write(scene: Scene) -> Ask:
     path = path if scene.stem_is_free(path) else f"copy_of_{path}"
     query = ask(rng, lines["queries"], k=fact.key, f=mention(rng, text.path), p=path)
     scene.allowed = frozenset({"write_file"} if rng.random() < 0.75 else set())
-    content = rng.choice((fact.value, f"{upper_first(fact.key)}: {fact.value}"))
+    content = rng.choice((fact.told, f"{upper_first(fact.key)}: {fact.told}"))
     writing = Move("write_file", {"path": path, "content": content})
     return Ask("several", query, [reading(text.path), writing], written(rng, path, content))

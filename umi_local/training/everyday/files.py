@@ -44,7 +44,7 @@ def told(rng: Random, fact: Fact, name: str) -> str:
     """A fact of a file as an answer."""
     lines = lines_of("files", "read")
     if fact.key and "'s " not in fact.key and rng.random() < 0.5:
-        return upper_first_word(say(rng, lines["answer_key"], k=fact.key, v=fact.value, n=name), name)
+        return upper_first_word(say(rng, lines["answer_key"], k=fact.key, v=fact.told, n=name), name)
     return say(rng, lines["answer_more"], a=fact.answer, n=name)
 
 

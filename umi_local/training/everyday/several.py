@@ -130,7 +130,7 @@ def _fact(scene: Scene, fits: Callable[[Fact], bool]) -> tuple[Text, Fact]:
 
 def _read_date(scene: Scene) -> Ask:
     rng, lines = scene.rng, lines_of("several", "read_date")
-    text, fact = _fact(scene, lambda fact: bool(re.search(r"\d{4}", fact.value)) and _as_date(fact.value) != "")
+    text, fact = _fact(scene, _is_a_date)
     query = ask(rng, lines["queries"], k=fact.key, f=mention(rng, text.path))
     counting = Move("date_difference", {"start": "today", "end": _as_date(fact.value)})
 
@@ -140,6 +140,11 @@ def _read_date(scene: Scene) -> Ask:
         return upper_first(say(rng, lines[f"answers_{when}"], n=count, k=fact.key, v=fact.value))
 
     return Ask("several", query, [reading(text.path), counting], close)
+
+
+def _is_a_date(fact: Fact) -> bool:
+    """Whether a fact is one whole date and nothing beside it."""
+    return bool(re.search(r"\d{4}", fact.value)) and not fact.rest and _as_date(fact.value) != ""
 
 
 def _as_date(text: str) -> str:

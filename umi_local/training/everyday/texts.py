@@ -26,6 +26,18 @@ _LINE_FORMS = (
     "{K} = {v}",
     "The {k} is {v}.",
 )
+# Kinds of which a line may name two, and what else may stand behind a value.
+_TWICE = frozenset(("person", "date", "time", "code", "phone", "shop", "address", "weekday", "email"))
+_REMARKS = (
+    ", ask {person}",
+    " (checked on {date})",
+    ", from {month} on",
+    " ({first} has a copy)",
+    ", {weekday} and {weekday} only",
+    " (new since {date})",
+    ", phone {phone}",
+    "; {first} and {first} know it, too",
+)
 
 
 class Theme(BaseModel):
@@ -40,13 +52,22 @@ class Theme(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that a file says. `key` is empty where it is said in a sentence of its own."""
+    """One thing that a file says. `key` is empty where it is said in a sentence of its own.
+
+    `rest` is what the line adds to the value; an answer leaves none of it out.
+    """
 
     line: str
     question: str
     answer: str
     value: str
     key: str = ""
+    rest: str = ""
+
+    @property
+    def told(self) -> str:
+        """The value with all that the line adds to it."""
+        return self.value + self.rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +119,19 @@ def _keyed(rng: Random, entry: str, form: str) -> Fact:
     key, _, kind = entry.partition(" = ")
     unit = _UNIT_AFTER.fullmatch(kind)
     shown = f"{value(rng, unit[1])} {unit[2]}" if unit else value(rng, kind)
-    line = form.format(K=upper_first(key), k=key, v=shown)
+    rest = _rest(rng, kind, shown) if rng.random() < 0.25 else ""
+    line = form.format(K=upper_first(key), k=key, v=shown + rest)
     article = "" if "'s " in key else "the "
-    return Fact(line, f"what is {article}{key}", f"{upper_first(article + key)} is {shown}.", shown, key)
+    return Fact(line, f"what is {article}{key}", f"{upper_first(article + key)} is {shown}{rest}.", shown, key, rest)
+
+
+def _rest(rng: Random, kind: str, shown: str) -> str:
+    """What people put behind a value: another one of its kind, or a remark."""
+    another = value(rng, kind) if kind in _TWICE else shown
+    if another != shown and rng.random() < 0.5:
+        return f" {rng.choice(('and', 'or'))} {another}"
+    remark = rng.choice(_REMARKS)
+    return _KIND.sub(lambda found: value(rng, found[1]), remark)
 
 
 def said(rng: Random, entry: str) -> Fact:
