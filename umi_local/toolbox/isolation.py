@@ -45,13 +45,15 @@ class Isolation(StrEnum):
         return self in (Isolation.BUBBLEWRAP, Isolation.NAMESPACES)
 
 
-@cache
 def isolation() -> Isolation:
     """The best that works here, found by trying."""
-    for kind in _candidates():
-        if _works(kind):
-            return kind
-    return Isolation.NONE
+    return next(iter(available()), Isolation.NONE)
+
+
+@cache
+def available() -> tuple[Isolation, ...]:
+    """All that work here, the best first."""
+    return tuple(kind for kind in _candidates() if _works(kind))
 
 
 def wrapped(
@@ -65,7 +67,7 @@ def wrapped(
             child = str(Path(__file__).with_name("namespaces_child.py"))
             return [sys.executable, "-I", "-S", child, json.dumps(plan), *argv]
         case Isolation.BUBBLEWRAP:
-            return [*_bubblewrap(shown, folder), *argv]
+            return [*_bubblewrap(shown, folder, folder_bytes), *argv]
         case Isolation.SEATBELT:
             listed = " ".join(f"(subpath {json.dumps(path)})" for path in [*shown, "/System", "/Library", "/dev"])
             profile = _SEATBELT.format(readable=listed, folder=json.dumps(str(folder.resolve())))
@@ -113,10 +115,16 @@ def _hops(path: Path) -> list[str]:
     return [*hops, str(path)]
 
 
-def _bubblewrap(shown: Sequence[str], folder: Path) -> list[str]:
-    argv = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+def _bubblewrap(shown: Sequence[str], folder: Path, folder_bytes: int) -> list[str]:
+    # The program is the first process of its namespace, and in our process group: it counts all others there, and they
+    # end when it does.
+    argv = ["bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent", "--cap-drop", "ALL"]
     for path in shown:
         argv += (
             ["--symlink", str(Path(path).readlink()), path] if Path(path).is_symlink() else ["--ro-bind", path, path]
         )
-    return [*argv, "--dev", "/dev", "--proc", "/proc", "--bind", str(folder), str(folder), "--chdir", str(folder)]
+    argv += ["--dev", "/dev", "--proc", "/proc", "--size", str(folder_bytes), "--tmpfs", str(folder)]
+    for held in sorted(folder.iterdir()):
+        argv += ["--ro-bind", str(held), str(held)]
+    # What bubblewrap made for itself on the way would take files, too.
+    return [*argv, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", str(folder)]
