@@ -119,6 +119,24 @@ def test_reports_are_compared(play: Play, umi: Cli, tmp_path: Path) -> None:
     assert umi("eval", "compare", first).err.startswith("error: There is nothing to compare with.")
 
 
+def test_kept_reports_give_the_same_page_and_hold_no_texts(play: Play, umi: Cli, tmp_path: Path) -> None:
+    report, intro = tmp_path / "report.json", tmp_path / "intro.md"
+    kept, page, again = tmp_path / "docs" / "reports", tmp_path / "1.md", tmp_path / "2.md"
+    intro.write_text("Chosen on these items.\n", encoding="utf-8")
+    play("--report", str(report), lines=[Line(line.role, line.text.replace("Oslo", "Rome")) for line in gold_lines()])
+    said = ("--intro", str(intro))
+    assert umi("eval", "results", str(report), *said, "--keep", str(kept), "--out", str(page)).code == 0
+    assert umi("eval", "results", str(kept / "report.json"), *said, "--out", str(again)).code == 0
+    assert page.read_text(encoding="utf-8") == again.read_text(encoding="utf-8")
+    assert "Chosen on these items." in page.read_text(encoding="utf-8")
+    texts = [file.read_text(encoding="utf-8") for file in (report, kept / "report.json")]
+    assert ["Rome" in text for text in texts] == [True, False]
+    failed = [[bool(item["failed"]) for item in json.loads(text)["items"]] for text in texts]
+    assert failed[0] == failed[1] and any(failed[0])
+    missing = umi("eval", "results", str(report), "--intro", str(tmp_path / "none.md"))
+    assert (missing.code, missing.err.count("\n")) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

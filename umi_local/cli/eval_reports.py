@@ -78,17 +78,31 @@ def compare(
 def results(
     reports: Annotated[list[Path], typer.Argument(metavar="REPORT...")],
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it there.")] = None,
+    intro: Annotated[
+        Path | None, typer.Option("--intro", metavar="FILE", help="What is to be said of the figures, in Markdown.")
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", help="Also write each report there, its scores alone, without texts."),
+    ] = None,
 ) -> None:
     """\b
     Examples:
       umi-local eval results tasks.json toolbench.json toolbench-single.json --out RESULTS.md
+      umi-local eval results reports/*.json --keep docs/reports --out RESULTS.md
 
     Reports of any suites as one page of Markdown: a table per suite, a row per report, with what others reached.
+    What --keep writes gives the same page again and holds nothing of a benchmark's questions, so it can be published.
     """
-    from umi_local.evaluation.report_files import read_report, write_text
+    from umi_local.evaluation.report_files import make_folder, read_report, read_text, write_report, write_text
     from umi_local.evaluation.results import results_page
 
-    text = results_page([read_report(path) for path in reports])
+    found = [read_report(path) for path in reports]
+    text = results_page(found, read_text(intro) if intro else "")
+    if keep:
+        make_folder(keep)
+        for label, report in zip(_labels(reports), found, strict=True):
+            write_report(report.scores_only(), keep / f"{label.replace('/', '-').removesuffix('.json')}.json")
     if out:
         write_text(text, out)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from umi_local.evaluation.bootstrap import intervals
@@ -68,6 +68,11 @@ class Report:
     @property
     def failures(self) -> list[Case]:
         return [case for case in self.cases if case.failed]
+
+    def scores_only(self) -> Report:
+        """The report without what was asked, called and answered: it can be published, the benchmark's texts are not."""
+        hidden = [replace(case, prediction={}, failed=("wrong",) if case.failed else ()) for case in self.cases]
+        return replace(self, cases=hidden)
 
 
 def report_of(suite: Suite, items: Sequence[Item], results: Sequence[Result], provenance: Mapping[str, Any]) -> Report:

@@ -38,6 +38,26 @@ def write_text(text: str, path: Path) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from None
 
 
+def make_folder(path: Path) -> None:
+    """A folder that is there afterwards. Raises UsageError if it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"The folder {path} cannot be made: {error.strerror}.", "Name another one.") from None
+
+
+def read_text(path: Path) -> str:
+    """A text file.
+
+    Raises:
+        UsageError: it cannot be read as one.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.", "Name another file.") from None
+
+
 def read_report(path: Path) -> Report:
     """The report in a file, also one of everyday tasks.
 

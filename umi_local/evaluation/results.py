@@ -7,21 +7,32 @@ from typing import Any
 
 from umi_local.evaluation.page import interval, row_notes, shown, table_rows
 from umi_local.evaluation.report import Report
+from umi_local.evaluation.suites import SUITES
 
 _HEAD = """# Results
 
 Made by `umi-local eval results`; temperature 0, 95 % intervals by a bootstrap over whole items. Rows of a suite are on
-the same items unless n differs. Rows in italics are not ours: trivial policies on the same items, or figures that
-others published for other models.
+the same items unless n or seed differs. Rows in italics are not ours: trivial policies on the same items, or figures
+that others published for other models.
 """
 
 
-def results_page(reports: Sequence[Report]) -> str:
-    """The page: a section per title in the order of its first report, a row per report, then baselines and others."""
-    suites: dict[str, list[Report]] = {}
-    for report in reports:
-        suites.setdefault(report.title, []).append(report)
-    return "\n".join([_HEAD, *(_section(some) for some in suites.values())])
+def results_page(reports: Sequence[Report], intro: str = "") -> str:
+    """The page: a section per title, everyday tasks first and then as the suites are listed; a row per report.
+
+    `intro` is what there is to say of these figures, put before the tables.
+    """
+    titles: dict[str, list[Report]] = {}
+    for report in sorted(reports, key=_rank):
+        titles.setdefault(report.title, []).append(report)
+    head = [_HEAD, f"{intro.strip()}\n"] if intro.strip() else [_HEAD]
+    return "\n".join([*head, *(_section(some) for some in titles.values())])
+
+
+def _rank(report: Report) -> int:
+    """Where a suite's section stands; the order of reports within it is left as it is."""
+    known = ["tasks", *SUITES]
+    return known.index(report.suite) if report.suite in known else len(known)
 
 
 def _section(reports: Sequence[Report]) -> str:
