@@ -239,7 +239,7 @@ def test_nothing_outside_the_own_folder_can_be_written(place: str) -> None:
 def test_there_is_no_network_not_even_to_this_computer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with pytest.raises(ToolError, match="unreachable|refused"):
+        with pytest.raises(ToolError, match=r"unreachable|refused"):
             run(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 2)")
 
 
