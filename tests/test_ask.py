@@ -181,6 +181,8 @@ def test_tasks_are_scored_and_reported(home, tmp_path):
     assert done.returncode == 0, done.stderr
     told = json.loads(report.read_text())
     assert (told["n"], told["pack"], told["tasks"][0]["id"]) == (1, "smollm2-135m", "a")
+    cost = told["tasks"][0]["cost"]
+    assert min(cost["evaluated_tokens"], cost["sampled_tokens"], cost["wall_s"]) > 0
     assert f"{told['passed']} of 1 passed" in done.stdout.decode()
 
 

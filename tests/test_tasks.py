@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from umi_local.errors import UsageError
+from umi_local.evaluation.meter import Meter
 from umi_local.evaluation.tasks import Task, read_tasks, run_tasks, score
 from umi_local.messages import Observation, ToolCall
 from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
@@ -42,7 +43,7 @@ def run(answer: str, *tools: str) -> Trajectory:
 )
 def test_a_task_needs_its_tools_and_its_answer(fields, answer, tools, passed):
     task = Task.model_validate({"id": "t", "query": "q", **fields})
-    assert score(task, run(answer, *tools), 1.0, MONDAY).passed is passed
+    assert score(task, run(answer, *tools), {}, MONDAY).passed is passed
 
 
 def test_a_run_that_fails_counts_as_failed_and_the_next_goes_on():
@@ -52,7 +53,7 @@ def test_a_run_that_fails_counts_as_failed_and_the_next_goes_on():
         return run("fine")
 
     tasks = [Task(id=q, query=q, tools=(), answer_any=("fine",)) for q in ("bad", "good")]
-    scores = list(run_tasks(tasks, broken, lambda: 0.0))
+    scores = list(run_tasks(tasks, broken, Meter()))
     assert [(s.passed, s.stop) for s in scores] == [(False, "It broke."), (True, "answered")]
 
 

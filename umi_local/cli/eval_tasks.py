@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from umi_local.cli import choices
 
 if TYPE_CHECKING:
     from umi_local.evaluation.tasks import Run, Score
+    from umi_local.protocols import Emit
     from umi_local.setups import Setup
     from umi_local.trajectory import Trajectory
 
@@ -48,6 +48,7 @@ def tasks(
     none), and what the answer must contain: `answer_any`, `answer_all` (lists of texts; case and thousands commas do
     not matter), `answer_today` (weekday, year, month or date).
     """
+    from umi_local.evaluation.meter import Meter
     from umi_local.evaluation.tasks import dump, read_tasks, run_tasks
     from umi_local.evaluation.tasks import report as as_report
 
@@ -56,10 +57,11 @@ def tasks(
     choices.pull_missing(wanted)
     choices.say_where_text_goes(wanted)
     scores: list[Score] = []
-    with runner(wanted, workspace, choices.tool_names(tools), allow or [], verbose) as run:
+    meter = Meter()
+    with runner(wanted, workspace, choices.tool_names(tools), allow or [], meter, verbose) as run:
         if not json_output:
             typer.echo(_HEADING)
-        for score in run_tasks(todo, run, time.monotonic):
+        for score in run_tasks(todo, run, meter):
             scores.append(score)
             if not json_output:
                 typer.echo(_row(score))
@@ -80,7 +82,9 @@ def tasks(
 
 
 @contextmanager
-def runner(wanted: Setup, workspace: Path, names: list[str] | None, allow: list[str], verbose: bool) -> Iterator[Run]:
+def runner(
+    wanted: Setup, workspace: Path, names: list[str] | None, allow: list[str], meter: Emit, verbose: bool
+) -> Iterator[Run]:
     """How each task is run: one backend for all, a fresh copy of the workspace and empty notes for each."""
     from umi_local.assemble import agent_for, backend_for, broadcast, chosen_tools, context_for, toolbox_for
     from umi_local.cli.console import StepPrinter
@@ -101,7 +105,7 @@ def runner(wanted: Setup, workspace: Path, names: list[str] | None, allow: list[
             copy = Path(scratch, "workspace")
             shutil.copytree(workspace, copy)
             toolbox = toolbox_for(chosen, copy, Approval(policy_of(allow=allow)), notes=Path(scratch, "notes.md"))
-            agent = agent_for(wanted, backend, toolbox, broadcast(StepPrinter() if verbose else None))
+            agent = agent_for(wanted, backend, toolbox, broadcast(meter, StepPrinter() if verbose else None))
             return agent.run(query, context=context_for(toolbox))
 
     try:
@@ -139,4 +143,4 @@ def _row(score: Score) -> str:
     verdict = "ok" if score.passed else "FAIL"
     called = ("+" if score.tools_right else "-") + " " + (", ".join(score.called) or "none")
     answer = ("+" if score.answer_right else "-") + " " + " ".join(printable(score.answer or score.stop).split())
-    return f"{score.task.id:<10} {verdict:<4} {called[:38]:<38} {answer[:60]:<60} {score.seconds:>7.1f}"
+    return f"{score.task.id:<10} {verdict:<4} {called[:38]:<38} {answer[:60]:<60} {score.cost['wall_s']:>7.1f}"

@@ -70,7 +70,7 @@ class Report:
         return [case for case in self.cases if case.failed]
 
     def scores_only(self) -> Report:
-        """The report without what was asked, called and answered, so that no benchmark's texts are published with it."""
+        """The report without what was asked, called and answered: so no benchmark's texts are published with it."""
         hidden = [replace(case, prediction={}, failed=("wrong",) if case.failed else ()) for case in self.cases]
         return replace(self, cases=hidden)
 

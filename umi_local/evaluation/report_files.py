@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from umi_local.errors import UsageError
+from umi_local.evaluation.meter import total
 from umi_local.evaluation.report import SCHEMA_VERSION, Case, Report, Value, to_json, values
 from umi_local.evaluation.suite import Metric, ReferenceRow
 
@@ -114,7 +115,6 @@ def _case(data: Mapping[str, Any]) -> Case:
 def of_tasks(data: Mapping[str, Any]) -> Report:
     """What `tasks.report` made, in the common form. Raises KeyError or TypeError if it is something else."""
     cases = [_task(task) for task in data["tasks"]]
-    seconds = sum(case.cost["wall_s"] for case in cases)
     known = {key: data[key] for key in ("pack", "mode", "roles", "seed", "temperature", "versions") if key in data}
     return Report(
         suite="tasks",
@@ -122,7 +122,7 @@ def of_tasks(data: Mapping[str, Any]) -> Report:
         metrics=_TASK_METRICS,
         values=values(_TASK_METRICS, [case.tally for case in cases]),
         cases=cases,
-        cost={"items": len(cases), "wall_s": seconds, "seconds_per_item": seconds / max(len(cases), 1)},
+        cost=total(case.cost for case in cases),
         provenance={**known, "source": data.get("file_sha256", "")},
     )
 
@@ -133,7 +133,8 @@ def _task(data: Mapping[str, Any]) -> Case:
         *([] if data["tools_right"] else [f"called {_list(data['called'])}, needed {_list(data['tools'])}"]),
         *([] if data["answer_right"] else [f"answered {data['answer'] or data['stop']!r}"]),
     ]
-    return Case(data["id"], "", dict(data), tally, {"wall_s": data["seconds"]}, reasons)
+    prediction = {key: value for key, value in data.items() if key != "cost"}
+    return Case(data["id"], "", prediction, tally, data.get("cost", {"wall_s": data["seconds"]}), reasons)
 
 
 def _list(names: list[str]) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from umi_local.errors import UmiError, UsageError
+from umi_local.evaluation.meter import Meter
 from umi_local.trajectory import Trajectory
 
 # How a run of one query is made: with a workspace and a notes file of its own.
@@ -36,7 +37,7 @@ class Task(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How one task went. `called` has every tool called, in order; `seconds` is wall time."""
+    """How one task went. `called` has every tool called, in order; `cost` is what `Meter.stop` gives."""
 
     task: Task
     called: tuple[str, ...]
@@ -44,7 +45,7 @@ class Score:
     answer: str
     answer_right: bool
     stop: str
-    seconds: float
+    cost: Mapping[str, Any]
 
     @property
     def passed(self) -> bool:
@@ -77,24 +78,28 @@ def read_tasks(path: Path) -> list[Task]:
     return tasks
 
 
-def run_tasks(tasks: Sequence[Task], run: Run, clock: Callable[[], float]) -> Iterator[Score]:
-    """Run and score each task. A run that fails with a UmiError scores as failed, with the sentence as its stop."""
+def run_tasks(tasks: Sequence[Task], run: Run, meter: Meter) -> Iterator[Score]:
+    """Run and score each task. A run that fails with a UmiError scores as failed, with the sentence as its stop.
+
+    Args:
+        meter: it has to hear the events of the runs.
+    """
     for task in tasks:
-        started = clock()
+        meter.start()
         try:
             trajectory = run(task.query)
         except UmiError as error:
-            yield Score(task, (), False, "", False, str(error), clock() - started)
+            yield Score(task, (), False, "", False, str(error), meter.stop())
             continue
-        yield score(task, trajectory, clock() - started, datetime.now())
+        yield score(task, trajectory, meter.stop(), datetime.now())
 
 
-def score(task: Task, trajectory: Trajectory, seconds: float, today: datetime) -> Score:
+def score(task: Task, trajectory: Trajectory, cost: Mapping[str, Any], today: datetime) -> Score:
     called = tuple(call.name for step in trajectory.steps for call in step.calls)
     tools_right = set(task.tools) <= set(called) if task.tools else not called
     answer_right = _contains(task, trajectory.answer, today)
     stop = trajectory.stop.value if trajectory.stop else ""
-    return Score(task, called, tools_right, trajectory.answer, answer_right, stop, seconds)
+    return Score(task, called, tools_right, trajectory.answer, answer_right, stop, cost)
 
 
 def _contains(task: Task, answer: str, today: datetime) -> bool:
@@ -130,7 +135,8 @@ def report(scores: Sequence[Score], **provenance: object) -> dict[str, object]:
                 "answer": s.answer,
                 "answer_right": s.answer_right,
                 "stop": s.stop,
-                "seconds": round(s.seconds, 2),
+                "seconds": round(s.cost["wall_s"], 2),
+                "cost": dict(s.cost),
             }
             for s in scores
         ],
