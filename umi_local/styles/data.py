@@ -15,7 +15,7 @@ from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
 
 
 class _Data(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Plans(_Data):
