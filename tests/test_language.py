@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
 from umi_local import parse
-from umi_local.constraints import constraint_for, inexpressible
-from umi_local.messages import Observation, Role, ToolCall, ToolSpec
+from umi_local.constraints import constraint_for, inexpressible, may_plan
+from umi_local.messages import Message, Observation, Role, Speaker, ToolCall, ToolSpec
 from umi_local.observations import REPEATED, Repeats, cut
 from umi_local.prompts import action_calls, json_calls
 from umi_local.styles.data import chat_style, flat_style, worked_examples
@@ -65,6 +66,23 @@ def test_what_a_taught_planner_may_write_follows_how_far_the_run_is():
     assert "give up" not in plans_after(Observation("fine"))
     assert "give up" in plans_after(Observation("broken", is_error=True))
     assert "Use (look_up|other) to" in plans_after()
+
+
+@pytest.mark.parametrize(
+    ("speakers", "told"),
+    [
+        ((Speaker.USER, Speaker.PLANNER, Speaker.CALLER, Speaker.OBSERVATION, Speaker.PLANNER), True),
+        ((Speaker.USER, Speaker.OBSERVATION, Speaker.USER, Speaker.PLANNER), False),
+        ((), False),
+    ],
+)
+def test_a_run_that_goes_on_in_its_history_knows_whether_a_result_is_there(speakers, told):
+    history = tuple(Message(speaker, "text") for speaker in speakers)
+    run = Trajectory("", (ToolSpec("look_up", "", SIMPLE),), history)
+    assert may_plan(TAUGHT, run, Decision("The result is there.", Next.CONCLUDE)) is told
+    assert may_plan(TAUGHT, run, Decision("No tool is needed for this.", Next.CONCLUDE)) is not told
+    asked = replace(run, query="And now?")
+    assert may_plan(TAUGHT, asked, Decision("No tool is needed for this.", Next.CONCLUDE))
 
 
 @pytest.mark.parametrize("language", [chat_style().language, TAUGHT], ids=["free", "taught"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toolbench_fixtures import ANSWERED, CONVERSATIONS, IRREGULAR, conversation, gold_lines, write_file
+from toolbench_fixtures import ANSWERED, CONVERSATIONS, IRREGULAR, call, conversation, gold_lines, write_file
 
 from umi_local.backends.scripted import Line, ScriptedBackend
 from umi_local.errors import ContextFull, UsageError
@@ -201,6 +201,23 @@ def test_every_decided_turn_is_a_step_on_the_gold_history(tmp_path: Path) -> Non
     assert (last.query, last.steps) == ("", ())
     middle = items[2].content.steps[1].start
     assert (middle.query, len(middle.history), middle.steps) == ("Try again.", 4, ())
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        ("{'detail': 'An API key is missing.'}", True),
+        ("404 page not found", True),
+        ("", False),
+        ("{'status': 'ok', 'terror': 1}", False),
+        ("No hotel was found. " * 20 + "Error", False),
+    ],
+)
+def test_a_short_result_that_speaks_of_an_error_is_one(tmp_path: Path, told: str, error: bool) -> None:
+    turns = [("user", "Oslo?"), *call()[:2], ("observation", told), ("assistant", GIVE_UP)]
+    suite = ToolBench(write_file(tmp_path, [conversation(*turns)]))
+    *_, last = suite.items()[0].content.steps
+    assert [seen.is_error for step in last.start.steps for seen in step.observations] == [error]
 
 
 def test_earlier_calls_are_written_in_the_style_that_is_asked_for(tmp_path: Path) -> None:

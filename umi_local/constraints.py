@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from umi_local.messages import Constraint, Role, ToolSpec
+from umi_local.messages import Constraint, Role, Speaker, ToolSpec
 from umi_local.styles.data import Language, Plans, Stage
 from umi_local.trajectory import Decision, Next, Trajectory
 
@@ -81,11 +81,19 @@ def _object(**properties: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plans(language: Language, trajectory: Trajectory) -> Plans:
     """The forms of a rationale at this point of the run, with the tools' names filled in."""
-    seen = trajectory.steps[-1].observations if trajectory.steps else ()
-    stage: Stage = "first" if not seen else "after_error" if seen[-1].is_error else "after_result"
-    plans = language.plans.get(stage) or language.plans["always"]
+    plans = language.plans.get(_stage(trajectory)) or language.plans["always"]
     names = "|".join(re.escape(tool.name) for tool in trajectory.callable_tools)
     return Plans(**{name: form and form.replace("$names", names) for name, form in plans})
+
+
+def _stage(trajectory: Trajectory) -> Stage:
+    if trajectory.steps:
+        seen = trajectory.steps[-1].observations
+        return "first" if not seen else "after_error" if seen[-1].is_error else "after_result"
+    # Without a query of its own it goes on with the last one of its history, which may have results already.
+    told = [message.speaker for message in trajectory.history]
+    since = told[len(told) - told[::-1].index(Speaker.USER) :] if Speaker.USER in told else told
+    return "after_result" if not trajectory.query and Speaker.OBSERVATION in since else "first"
 
 
 def _forms(plans: Plans) -> dict[Next, str | None]:

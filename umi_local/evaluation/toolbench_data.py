@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +40,12 @@ _TYPES = {
     **dict.fromkeys(("array", "list"), "array"),
     **dict.fromkeys(("object", "dict"), "object"),
 }
+_LONGEST_ERROR = 300  # characters; a longer text has the word among its data
+_ERROR = re.compile(
+    r"\b(errors?|forbidden|unauthori[sz]ed|not (found|acceptable|allowed|subscribed)|exceeded|unreachable|"
+    r"incorrect|invalid|missing|unavailable|disabled|denied|timed out|must be|does(n't| not) exist)\b",
+    re.IGNORECASE,
+)
 
 
 class _Data(BaseModel):
@@ -217,7 +224,12 @@ def _regular(decision: Decision, following: Sequence[_Turn]) -> Step | None:
     if decision.next is not Next.CALL or [turn.speaker for turn in following] != ["caller", "observation"]:
         return None
     call = _parsed_call(following[0].value)
-    return Step(decision, (call,), (Observation(following[1].value),)) if call else None
+    return Step(decision, (call,), (_observation(following[1].value),)) if call else None
+
+
+def _observation(text: str) -> Observation:
+    """The files do not say which results are errors: a short one that speaks of what went wrong is taken for one."""
+    return Observation(text, is_error=len(text) <= _LONGEST_ERROR and bool(_ERROR.search(text)))
 
 
 def _parsed_call(text: str) -> ToolCall | None:
