@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from umi_local.errors import ConfigError
-from umi_local.messages import Speaker
+from umi_local.messages import Role, Speaker
 from umi_local.prompts import plan_text
 from umi_local.records import Record, parse_record, to_line
 from umi_local.tools import BUILTIN_TOOLS
@@ -20,6 +20,7 @@ from umi_local.training.everyday.phrasing import chosen, filled
 from umi_local.training.everyday.tables import schemas
 from umi_local.training.everyday.texts import themes
 from umi_local.training.everyday.units import dimensions
+from umi_local.training.samples import team_turns
 from umi_local.trajectory import Next, StopReason
 
 TOOLS = {tool.name: tool for tool in BUILTIN_TOOLS}
@@ -130,6 +131,24 @@ def test_only_troubles_have_errors_that_nobody_could_approve(records: list[Recor
         errors = [seen for step in one.trajectory.steps for seen in step.observations if seen.is_error]
         if one.meta["kind"] not in ("troubles",):
             assert all("needs approval" in seen.content for seen in errors), (one.trajectory.query, errors)
+
+
+def test_what_the_clock_is_asked_is_what_is_answered(records: list[Record]) -> None:
+    asked = [each.trajectory for each in records if each.meta["kind"] == "current_time"]
+    timed = [run for run in asked if re.search(r"what time|the time|which month", run.query, re.IGNORECASE)]
+    assert timed
+    for run in timed:
+        assert not re.fullmatch(r"Today is \w+day\.", run.answer), (run.query, run.answer)
+
+
+def test_a_first_guess_that_failed_is_shown_and_not_learnt() -> None:
+    made = [record(3, number, families={"troubles": 1000}) for number in range(60)]
+    untaught = [each for each in made if "untaught" in each.meta]
+    assert untaught
+    for each in untaught:
+        assert each.trajectory.steps[0].observations[0].is_error
+        roles = [role for role, run, _ in team_turns(each.trajectory, each.meta) if not run.steps]
+        assert Role.PLANNER not in roles
 
 
 def test_families_have_their_shares(records: list[Record]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from test_variation import record, tool
 
+from umi_local.errors import UsageError
 from umi_local.records import Record, to_line
 from umi_local.training.inventing import with_observations
 from umi_local.training.joining import joined, stands_alone, with_joined
@@ -150,7 +151,7 @@ def test_the_parts_of_a_recipe_draw_what_they_ask_for(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "x.jsonl").write_text("\n".join(lines))
     recipe = load_recipe("cpu-0.5b-steps")
-    part = recipe.parts["star"].model_copy(update={"file": "train/x.jsonl", "failing": 0.0, "mask": 0.0})
+    part = recipe.parts["star"].model_copy(update={"file": "train/x.jsonl", "failing": 0.0, "mask": 0.0, "count": 1})
     several = recipe.model_copy(update={"parts": {"several": part}})
     assert [len(each.calls) for _, each in mixed(several, tmp_path, [])] == [2]
     alone = part.model_copy(update={"several": False, "alone": True, "joined": 1.0, "count": 8})
@@ -158,3 +159,6 @@ def test_the_parts_of_a_recipe_draw_what_they_ask_for(tmp_path: Path) -> None:
     assert len(drawn) == 8
     assert any(len(each.calls) > 1 for each in drawn)
     assert all(json.loads(to_line(each))["steps"] for each in drawn)
+    too_many = recipe.model_copy(update={"parts": {"several": part.model_copy(update={"count": 2})}})
+    with pytest.raises(UsageError, match=r"asks for 2 records, and .* has 1 of that kind"):
+        list(mixed(too_many, tmp_path, []))

@@ -124,6 +124,18 @@ def test_a_tool_that_only_sounds_right_is_not_the_one_that_is_missing() -> None:
     assert not any("FindTrain" in name for tools in listed for name in tools)
 
 
+def test_what_another_listed_tool_does_as_well_is_not_refused() -> None:
+    twin = ToolSpec("Trains_2_FindTrain", "Look for a connection", {"type": "object"})
+    given = record(history=[])
+    both = replace(given, trajectory=replace(given.trajectory, tools=(*given.trajectory.tools, twin)))
+    assert all(without_the_tool(both, random.Random(number)) is both for number in range(5))
+
+
+def test_an_answer_that_declines_is_a_refusal_to_the_planner_too() -> None:
+    declined = record(steps=[], answer="I'm sorry, but I don't have the ability to book flights.", history=[])
+    assert "No tool can" in with_thoughts(declined).trajectory.steps[0].decision.rationale
+
+
 def test_a_failing_call_is_tried_again_or_told() -> None:
     lengths = set()
     for number in range(20):

@@ -65,15 +65,20 @@ def _of_part(name: str, part: Part, seed: int, path: Path | None, faults: list[F
         yield from generate(part.count, seed, part.partial, part.families)
         return
     records = list(read_records(path, faults))
-    records = records[: len(records) - part.hold_back]
+    records = records[: max(0, len(records) - part.hold_back)]
     if part.observed:
         records = [with_observations(record) for record in records]
     records = [record for record in records if _wanted(part, record)]
+    if len(records) < part.count:
+        raise UsageError(
+            f"The part {name} asks for {part.count} records, and {path} has {len(records)} of that kind.",
+            "Lower its count in the recipe.",
+        )
     random.Random(f"{seed} {name}").shuffle(records)
     changed = (part.rename, part.mask, part.impossible, part.failing, part.detour, part.fewer)
     shares = Shares(*changed, part.distractors)
     varier = Varier(shares, _pool(records), _variants(path.with_name(_VARIANTS)) if part.rename else {}, name)
-    for record in with_joined(records[: part.count], records[part.count :], part.joined, name):
+    for record in with_joined(records[: part.count], records[part.count :] or records, part.joined, name):
         thoughtful = with_thoughts(varier.vary(record))
         spoken = random.Random(f"spoken {name} {record.id}").random() < part.spoken
         yield with_spoken_thoughts(thoughtful) if spoken else thoughtful

@@ -30,9 +30,9 @@ class Part(_Data):
     a tool are drawn, with `several` only those that call more than once, with `alone` only those with one call and
     nothing said before. `observed` makes a result for each call that has none, and a share of `joined` requests is put
     together with others of the part. `spoken` is the share whose trunks tell rationales in words of other agents.
-    The other shares say how many are changed (`variation`), and `distractors` how many tools are added to those that
-    do not get `fewer`. Of the runs that are made, a share of `partial` lists only some of the tools (each list is one
-    more beginning to read), and `families` are drawn more or less often than by themselves.
+    The other shares say how many are changed, of those that can be (`variation`), and `distractors` how many tools are
+    added to those that do not get `fewer`. Of the runs that are made, a share of `partial` lists only some of the tools
+    (each list is one more beginning to read), and `families` are drawn more or less often than by themselves.
     """
 
     file: str = ""

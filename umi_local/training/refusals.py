@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,6 +32,8 @@ def without_the_tool(record: Record, chance: random.Random, pool: Sequence[ToolS
     if needed is None or not (what := aim(needed)) or sum(call.name == needed.name for call in calls) > 1:
         return record
     left = tuple(tool for tool in run.tools if tool.name != needed.name)
+    if any(twins(tool, needed) for tool in left):
+        return record  # it does the same
     near = _near(run.query, needed, pool, chance)
     if not (left or near):
         return record
@@ -67,6 +70,13 @@ def _alike(one: ToolSpec, other: ToolSpec) -> bool:
     a, b = (_words(tool.description) for tool in (one, other))
     named = _words(one.name) & _words(other.name) - _COMMON
     return one.name == other.name or bool(named) or len(a & b - _COMMON) * 3 >= len((a | b) - _COMMON)
+
+
+def twins(one: ToolSpec, other: ToolSpec) -> bool:
+    """Whether two tools do the same: by their names without a service's (`Movies_1_`), or nearly the same words."""
+    a, b = (_words(tool.description) for tool in (one, other))
+    bare = [re.sub(r"^[A-Za-z]+_\d+_", "", tool.name) for tool in (one, other)]
+    return bare[0] == bare[1] or 3 * len(a & b) > 2 * len(a | b)
 
 
 def _words(text: str) -> frozenset[str]:

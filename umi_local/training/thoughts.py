@@ -29,6 +29,10 @@ _LONGEST_VALUE = 48
 _LONGEST_AIM = 12
 _LONGEST_PURPOSE = 100  # characters, as the form allows
 _NO_INFINITIVE = {"the", "a", "an", "this", "it", "its", "these", "all", "and", "or"}
+_CANNOT = re.compile(
+    r"^(I'm sorry|I am sorry|Sorry|I apologi[sz]e|Unfortunately)\b"
+    r".*\b(can't|cannot|not able|unable|don't have|do not have)\b"
+)
 _EMPTY = {"", "[]", "{}", "null", "none", '""'}
 
 
@@ -82,7 +86,8 @@ def _rationale(step: Step, before: list[Step], run: Trajectory, meta: Mapping[st
     if step.calls:
         tools = {tool.name: tool for tool in run.tools}
         call = step.calls[0]
-        return f"Use {call.name} to {_purpose(call, tools.get(call.name), chance)}."
+        values = _values(call) if meta.get("grounded", True) else ""
+        return f"Use {call.name} to {_purpose(call, tools.get(call.name), values, chance)}."
     words = _words()
     missing = {"aim": str(meta.get("missing_aim") or "do this")}
     if step.decision.next is Next.GIVE_UP:
@@ -92,7 +97,7 @@ def _rationale(step: Step, before: list[Step], run: Trajectory, meta: Mapping[st
 
 def _kind_of_end(before: list[Step], run: Trajectory, meta: Mapping[str, Any]) -> str:
     if not before:
-        if meta.get("missing_aim"):
+        if meta.get("missing_aim") or _CANNOT.search(run.answer):
             return "cannot"
         return "asks" if run.tools and run.answer.rstrip().endswith("?") and meta.get("kind") != "chat" else "direct"
     observation = before[-1].observations[0]
@@ -103,14 +108,14 @@ def _kind_of_end(before: list[Step], run: Trajectory, meta: Mapping[str, Any]) -
     return "after_result" if len(before) == 1 else "after_results"
 
 
-def _purpose(call: ToolCall, tool: ToolSpec | None, chance: random.Random) -> str:
+def _purpose(call: ToolCall, tool: ToolSpec | None, values: str, chance: random.Random) -> str:
     """What a call is for, in a few words: the first line of a built-in tool that fits, or one drawn for any other."""
     words = _words()
     slots = {name: text for name, value in call.arguments.items() if (text := _short(value))}
     if call.name in words["purpose"]:
         lines = [*words["purpose"][call.name], *words["other"]["purposes"][-1:]]
     else:
-        slots = {"aim": aim(tool) if tool else "", "values": _values(call)}
+        slots = {"aim": aim(tool) if tool else "", "values": values}
         lines = chance.sample(words["other"]["purposes"], len(words["other"]["purposes"]))
     return next(
         line.format_map(slots)

@@ -15,7 +15,7 @@ from typing import Any
 
 from umi_local.messages import Message, Observation, Speaker, ToolCall, ToolSpec
 from umi_local.records import Record, with_trajectory
-from umi_local.training.refusals import without_the_tool
+from umi_local.training.refusals import twins, without_the_tool
 from umi_local.trajectory import Decision, Next, Step
 
 # Failures that may be gone a moment later, and such as the same call would meet again.
@@ -88,7 +88,7 @@ class Varier:
         tools = list(record.trajectory.tools)
         low, high = self.shares.distractors
         for tool in chance.sample(self.pool, min(chance.randint(low, high), len(self.pool))):
-            if tool.name not in {held.name for held in tools}:
+            if not any(twins(tool, held) for held in tools):
                 tools.append(tool)
         chance.shuffle(tools)
         return with_trajectory(record, tools=tuple(tools))
@@ -196,7 +196,7 @@ def with_fewer_tools(record: Record, chance: random.Random) -> Record:
 
 
 def with_a_failure(record: Record, chance: random.Random) -> Record:
-    """One call fails: it is tried again and then works if the failure may pass, or the run ends and says so.
+    """One call fails: if the failure may pass, it is tried again and works; else the run ends and says so.
 
     Where the calls do not need each other's results (`independent`), the others are made all the same; what the
     answer would be then is in no source, so none is learnt.
@@ -210,7 +210,7 @@ def with_a_failure(record: Record, chance: random.Random) -> Record:
     independent = bool(record.meta.get("independent"))
     which = chance.randrange(len(acts)) if independent else len(acts) - 1
     before, broken, after = acts[:which], replace(acts[which], observations=(failed,)), acts[which + 1 :]
-    if passing and chance.random() < 0.5:
+    if passing:
         return with_trajectory(record, steps=(*before, broken, *acts[which:], run.steps[-1]))
     ended = Step(Decision("", Next.CONCLUDE))
     answer = "" if len(acts) > 1 and independent else f"I'm sorry, that did not work: {failed.content}"

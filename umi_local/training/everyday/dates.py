@@ -30,7 +30,7 @@ def current_time(scene: Scene) -> Ask:
 
     def close(seen: Sequence[str]) -> str:
         slots = {**clock_parts(seen[-1]), "z": city}
-        if query.lower().startswith("is it") or " is it the weekend" in query.lower() or "is today a " in query.lower():
+        if wanted == "weekday" and re.search("weekend|is today a ", query, re.IGNORECASE):
             return _yes_or_no(query, slots["weekday"])
         return say(rng, lines[f"a_{wanted}"], **slots)
 
@@ -48,10 +48,8 @@ def _yes_or_no(query: str, weekday: str) -> str:
     if "weekend" in query.lower():
         ends = weekday in ("Saturday", "Sunday")
         return f"Yes, today is {weekday}." if ends else f"No, today is {weekday}, so it is not the weekend yet."
-    asked = re.search(r"is today a (\w+)", query, re.IGNORECASE)
-    if not asked:
-        return f"Today is {weekday}."
-    return f"Yes, today is {weekday}." if asked[1].lower() == weekday.lower() else f"No, today is {weekday}."
+    asked = weekday.lower() in query.lower()
+    return f"Yes, today is {weekday}." if asked else f"No, today is {weekday}."
 
 
 def date_difference(scene: Scene) -> Ask:

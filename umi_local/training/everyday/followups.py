@@ -37,7 +37,8 @@ def _calculator(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
     if not re.fullmatch(r"\d+(\.\d{1,4})?", result):
         return None
     percent, n = rng.choice((5, 8, 10, 12, 15, 20, 25)), rng.randint(2, 12)
-    query = ask(rng, lines["queries"], p=percent, n=n)
+    template = rng.choice(lines["queries"])
+    query = ask(rng, [template], p=percent, n=n)
     ways = (
         ("half", "/ 2"),
         ("divide", f"/ {n}"),
@@ -48,7 +49,7 @@ def _calculator(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
         ("% of", ""),
         ("%", f"+ {percent}%"),
     )
-    operation = next((way for word, way in ways if word in query), f"+ {n}")
+    operation = next((way for word, way in ways if word in template), f"+ {n}")
     expression = f"{result} {operation}" if operation else f"{percent}% of {result}"
 
     def close(seen: Sequence[str]) -> str:

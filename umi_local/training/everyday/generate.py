@@ -61,5 +61,6 @@ def record(
     name = rng.choices(list(drawn), list(drawn.values()))[0]
     with tempfile.TemporaryDirectory(prefix="umi-everyday-") as folder:
         scene = Scene(rng, Path(folder), partial=partial)
-        trajectory = converse(scene, name)
-    return Record(f"everyday-{seed}-{number}", "everyday", trajectory, {"kind": name})
+        request, trajectory = converse(scene, name)
+    meta = {"kind": name} if request.untaught is None else {"kind": name, "untaught": request.untaught}
+    return Record(f"everyday-{seed}-{number}", "everyday", trajectory, meta)

@@ -37,7 +37,7 @@ class Ask:
     """A request with the way to its answer.
 
     `close` makes the answer of what the tools returned. `facts` are what a follow-up request may build on; a fact may
-    also be made of the results.
+    also be made of the results. The step `untaught` is shown and not learnt: it turns out to have been a mistake.
     """
 
     kind: str
@@ -46,6 +46,7 @@ class Ask:
     close: Closing
     absent: frozenset[str] = frozenset()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    untaught: int | None = None
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -31,7 +32,7 @@ def answer_kept(scene: Scene) -> Ask:
     def answer(seen: Sequence[str]) -> str:
         """What the first part says: the same each time, though it is drawn."""
         if not told:
-            told.append(first.close(seen[: len(first.moves)]).replace("\n", " ")[:_LONGEST])
+            told.append(_shortened(first.close(seen[: len(first.moves)]).replace("\n", " ")))
         return told[0]
 
     if rng.random() < 0.65:
@@ -45,6 +46,16 @@ def answer_kept(scene: Scene) -> Ask:
         scene.allowed = frozenset({"write_file"} if rng.random() < 0.8 else set())
         ending = say(rng, lines["written" if scene.allowed else "denied"], p=path)
     return Ask("several", query, [*first.moves, keep], lambda seen: f"{answer(seen)} {ending}")
+
+
+def _shortened(text: str) -> str:
+    """As many of the first sentences as may be kept; one at least."""
+    first, *more = re.split(r"(?<=[.!?]) (?=[A-Z])", text)
+    for sentence in more:
+        if len(first) + len(sentence) >= _LONGEST:
+            break
+        first += f" {sentence}"
+    return first
 
 
 def _noted(answer: Callable[[Sequence[str]], str], seen: Sequence[str]) -> Move:

@@ -70,10 +70,11 @@ def _missing(scene: Scene) -> Ask:
             f"{stem}.{rng.choice(('csv', 'csv', 'json'))}",
             rng.choice(("price", "amount", "score", "cost", "hours")),
         )
-        query = ask(rng, lines["table"], p=path, c=column)
+        template = rng.choice(lines["table"])
+        query = ask(rng, [template], p=path, c=column)
         sql = f"SELECT sum({column}) FROM data"
         for word, function in (("average", "avg"), ("rows", "count"), ("highest", "max"), ("smallest", "min")):
-            if word in query.lower():
+            if word in template.lower():
                 sql = "SELECT count(*) FROM data" if function == "count" else f"SELECT {function}({column}) FROM data"
         move = Move("query_table", {"path": path, "sql": sql})
     return _hopeless(query, move, say(rng, lines["answers"], p=path))
@@ -163,7 +164,7 @@ def _wrong_column(scene: Scene) -> Ask:
     query = ask(rng, question.queries, f=table_mention(rng, table.path), **asked)
     first = Move("query_table", {"path": table.path, "sql": re.sub(rf"\b{column}\b", wrong, question.sql)})
     moves = [first, question_move(table, question)]
-    return Ask("troubles", query, moves, lambda seen: reported(rng, table, question, seen[-1]))
+    return Ask("troubles", query, moves, lambda seen: reported(rng, table, question, seen[-1]), untaught=0)
 
 
 def _wrong_label(scene: Scene) -> Ask:
@@ -181,7 +182,7 @@ def _wrong_label(scene: Scene) -> Ask:
     query = ask(rng, question.queries, f=table_mention(rng, table.path), **question.slots)
     first = Move("query_table", {"path": table.path, "sql": question.sql.replace(label, guess, 1)})
     moves = [first, question_move(table, question)]
-    return Ask("troubles", query, moves, lambda seen: reported(rng, table, question, seen[-1]))
+    return Ask("troubles", query, moves, lambda seen: reported(rng, table, question, seen[-1]), untaught=0)
 
 
 def _shorter(scene: Scene) -> Ask:

@@ -33,15 +33,15 @@ _EARLIER = (
 Family = Callable[[Scene], Ask]
 
 
-def converse(scene: Scene, name: str) -> Trajectory:
-    """The run of a family that the record is about, with what was said before it."""
+def converse(scene: Scene, name: str) -> tuple[Ask, Trajectory]:
+    """A request of a family and its run, with what was said before it."""
     surround(scene)
     rng = scene.rng
     multi = rng.random() < _MULTI and name != "impossible"
     if multi and name in FOLLOW_UPS and rng.random() < 0.6:
-        run = _followed(scene, name)
-        if run is not None:
-            return run
+        followed = _followed(scene, name)
+        if followed is not None:
+            return followed
     earlier = [FAMILIES[rng.choice(_EARLIER)] for _ in range(rng.choice((1, 1, 1, 2)))] if multi else []
     before = [family(scene) for family in earlier]
     request = FAMILIES[name](scene)
@@ -52,10 +52,10 @@ def converse(scene: Scene, name: str) -> Trajectory:
         run = scene.carry_out(past, overview, history)
         history += messages_of(run)
         used |= _used(run)
-    return _listed(scene, request, scene.carry_out(request, overview, history), used)
+    return request, _listed(scene, request, scene.carry_out(request, overview, history), used)
 
 
-def _followed(scene: Scene, name: str) -> Trajectory | None:
+def _followed(scene: Scene, name: str) -> tuple[Ask, Trajectory] | None:
     """A request that builds on an earlier one; None if there is nothing to build on."""
     family, follow = scene.rng.choice(FOLLOW_UPS[name])
     first = family(scene)
@@ -64,7 +64,7 @@ def _followed(scene: Scene, name: str) -> Trajectory | None:
     request = follow(scene, first, past)
     if request is None:
         return None
-    return _listed(scene, request, scene.carry_out(request, overview, messages_of(past)), _used(past))
+    return request, _listed(scene, request, scene.carry_out(request, overview, messages_of(past)), _used(past))
 
 
 def _used(run: Trajectory) -> set[str]:
