@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from umi_local.errors import UsageError
+from umi_local.errors import ContextFull, ModelFailed, UsageError
 from umi_local.evaluation.meter import Meter
+from umi_local.evaluation.store import Result, Store
 from umi_local.evaluation.tasks import Task, read_tasks, run_tasks, score
-from umi_local.messages import Observation, ToolCall
-from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
-
-MONDAY = datetime(2026, 11, 23)
+from umi_local.trajectory import StopReason, Trajectory
 
 
-def run(answer: str, *tools: str) -> Trajectory:
-    steps = tuple(Step(Decision("", Next.CALL), (ToolCall(tool),), (Observation(""),)) for tool in tools)
-    return Trajectory("q", steps=steps).ended(StopReason.ANSWERED, answer)
+def answered(answer: str) -> Trajectory:
+    return Trajectory("q").ended(StopReason.ANSWERED, answer)
 
 
 @pytest.mark.parametrize(
@@ -43,18 +39,37 @@ def run(answer: str, *tools: str) -> Trajectory:
 )
 def test_a_task_needs_its_tools_and_its_answer(fields, answer, tools, passed):
     task = Task.model_validate({"id": "t", "query": "q", **fields})
-    assert score(task, run(answer, *tools), {}, MONDAY).passed is passed
+    made = {"called": tools, "answer": answer, "stop": "answered", "day": "2026-11-23"}  # a Monday
+    assert score(task, Result("t", made)).passed is passed
 
 
-def test_a_run_that_fails_counts_as_failed_and_the_next_goes_on():
-    def broken(query: str) -> Trajectory:
-        if query == "bad":
-            raise UsageError("It broke.")
-        return run("fine")
+TASKS = [Task(id="same", query=query, tools=(), answer_any=("fine",)) for query in ("long", "good", "last")]
 
-    tasks = [Task(id=q, query=q, tools=(), answer_any=("fine",)) for q in ("bad", "good")]
-    scores = list(run_tasks(tasks, broken, Meter()))
-    assert [(s.passed, s.stop) for s in scores] == [(False, "It broke."), (True, "answered")]
+
+def test_a_run_that_does_not_fit_counts_as_failed_and_the_next_goes_on(tmp_path: Path):
+    def run(query: str) -> Trajectory:
+        if query == "long":
+            raise ContextFull("It is too long.")
+        return answered("fine")
+
+    scores = list(run_tasks(TASKS, run, Meter(), Store(tmp_path, {})))
+    assert [(s.passed, s.stop) for s in scores] == [(False, "It is too long."), *[(True, "answered")] * 2]
+
+
+def test_a_backend_that_dies_ends_the_measurement_and_finished_tasks_are_kept(tmp_path: Path):
+    asked: list[str] = []
+
+    def run(query: str) -> Trajectory:
+        asked.append(query)
+        if len(asked) == 3:
+            raise ModelFailed("The server is gone.")
+        return answered("fine")
+
+    with pytest.raises(ModelFailed):
+        list(run_tasks(TASKS, run, Meter(), Store(tmp_path, {})))
+    scores = list(run_tasks(TASKS, run, Meter(), Store(tmp_path, {})))
+    assert asked == ["long", "good", "last", "last"]
+    assert all(score.passed for score in scores) and len(scores) == 3
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 from umi_local.cli import choices
 
 if TYPE_CHECKING:
-    from umi_local.evaluation import Report, Suite
+    from umi_local.evaluation import Report, Store, Suite
     from umi_local.evaluation.suites import Entry
     from umi_local.setups import Setup
 
@@ -34,7 +35,7 @@ _Compare = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="The report on stdout instead of the table.")]
 _Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Items at a time, for models on servers.")]
-_Fresh = Annotated[bool, typer.Option("--fresh", help="Do not go on with a run that was broken off.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do not go on with a run that was broken off.")]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def suite_command(name: str, entry: Entry) -> Callable[..., None]:
         predictions: _Predictions = None,
         compare: _Compare = None,
         json_output: _Json = False,
-        fresh: _Fresh = False,
+        fresh: Fresh = False,
         jobs: _Jobs = 1,
         pack: choices.Pack = "",
         model: choices.Models = None,
@@ -116,24 +117,19 @@ def measure_suite(
 
 
 def _measured(
-    suite: Suite, wanted: Setup, store: Any, limit: int | None, jobs: int, facts: Mapping[str, Any]
+    suite: Suite, wanted: Setup, store: Store, limit: int | None, jobs: int, facts: Mapping[str, Any]
 ) -> Report:
     from umi_local.assemble import backend_for, contestant_for
     from umi_local.cli.eval_print import ProgressLine
-    from umi_local.errors import UmiError
     from umi_local.evaluation import Meter, measure
 
-    if store.finished:
-        typer.echo(f"Going on with a run that was broken off: {len(store.finished)} items are done.", err=True)
     meter, backend = Meter(), backend_for(wanted)
     try:
         contestant = contestant_for(wanted, backend, meter)
         progress = ProgressLine(suite.name)
         seed = wanted.settings.seed
-        return measure(suite, contestant, store, limit, seed, progress, meter=meter, jobs=jobs, provenance=facts)
-    except (UmiError, KeyboardInterrupt):
-        typer.echo(f"\n{len(store.finished)} finished items are kept; the same command goes on from there.", err=True)
-        raise
+        with kept(store):
+            return measure(suite, contestant, store, limit, seed, progress, meter=meter, jobs=jobs, provenance=facts)
     finally:
         backend.close()
 
@@ -147,9 +143,30 @@ def _check(options: Mapping[str, str], wanted: Setup, output: _Output, name: str
         raise UsageError("--gold-plan needs a team: a single model writes its plan and its call in one go.")
     if output.predictions and name != "toolbench":
         raise UsageError("--predictions is for toolbench alone.")
-    for path in (output.report, output.html, output.predictions):
+    check_folders(output.report, output.html, output.predictions)
+
+
+def check_folders(*paths: Path | None) -> None:
+    """That each file's folder is there, before hours of work are written to it. Raises UsageError if it is not."""
+    from umi_local.errors import UsageError
+
+    for path in paths:
         if path and not path.absolute().parent.is_dir():
             raise UsageError(f"There is no folder {path.parent} for {path.name}.", "Make it first.")
+
+
+@contextmanager
+def kept(store: Store) -> Iterator[None]:
+    """Says at the beginning what is done already, and at a failure that what is finished by then is kept."""
+    from umi_local.errors import UmiError
+
+    if store.finished:
+        typer.echo(f"Going on with a run that was broken off: {len(store.finished)} items are done.", err=True)
+    try:
+        yield
+    except (UmiError, KeyboardInterrupt):
+        typer.echo(f"\n{len(store.finished)} finished items are kept; the same command goes on from there.", err=True)
+        raise
 
 
 def _write(suite: Suite, report: Report, output: _Output) -> None:

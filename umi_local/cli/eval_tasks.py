@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from umi_local.cli import choices
+from umi_local.cli.eval_suites import Fresh, check_folders, kept
 
 if TYPE_CHECKING:
-    from umi_local.evaluation.tasks import Run, Score
-    from umi_local.protocols import Emit
+    from umi_local.evaluation.meter import Meter
+    from umi_local.evaluation.store import Store
+    from umi_local.evaluation.tasks import Run, Score, Task
     from umi_local.setups import Setup
     from umi_local.trajectory import Trajectory
 
@@ -26,6 +28,7 @@ def tasks(
     report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write a JSON report.")] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also a page with plots.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="The report on stdout instead of the table.")] = False,
+    fresh: Fresh = False,
     pack: choices.Pack = "",
     model: choices.Models = None,
     adapter: choices.Adapters = None,
@@ -48,31 +51,22 @@ def tasks(
     none), and what the answer must contain: `answer_any`, `answer_all` (lists of texts; case and thousands commas do
     not matter), `answer_today` (weekday, year, month or date).
     """
-    from umi_local.evaluation.meter import Meter
-    from umi_local.evaluation.tasks import dump, read_tasks, run_tasks
+    from umi_local.evaluation.store import Store, evaluations_dir
+    from umi_local.evaluation.tasks import read_tasks
     from umi_local.evaluation.tasks import report as as_report
 
     todo = read_tasks(file)
+    check_folders(report, html)
     wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
     choices.pull_missing(wanted)
     choices.say_where_text_goes(wanted)
-    scores: list[Score] = []
-    meter = Meter()
-    with runner(wanted, workspace, choices.tool_names(tools), allow or [], meter, verbose) as run:
-        if not json_output:
-            typer.echo(_HEADING)
-        for score in run_tasks(todo, run, meter):
-            scores.append(score)
-            if not json_output:
-                typer.echo(_row(score))
-    told = as_report(scores, **provenance(wanted, file))
-    if report:
-        dump(told, report)
-    if html:
-        from umi_local.evaluation.page import page
-        from umi_local.evaluation.report_files import of_tasks, write_text
-
-        write_text(page(of_tasks(told)), html)
+    facts, names = provenance(wanted, file), choices.tool_names(tools)
+    settings = {"suite": "tasks", **facts, "workspace": str(workspace.resolve()), "tools": names, "allow": allow}
+    store = Store(evaluations_dir(), settings | {"max_steps": wanted.settings.max_steps}, fresh)
+    with kept(store), runner(wanted, workspace, names, allow or [], verbose) as (run, meter):
+        told = as_report(_scored(todo, run, meter, store, json_output), **facts)
+    _write(told, report, html)
+    store.remove()
     if json_output:
         from umi_local.plain import as_json
 
@@ -81,14 +75,38 @@ def tasks(
         typer.echo(f"\n{told['passed']} of {told['n']} passed")
 
 
+def _scored(todo: list[Task], run: Run, meter: Meter, store: Store, quiet: bool) -> list[Score]:
+    """Each task's score, in a table as they come."""
+    from umi_local.evaluation.tasks import run_tasks
+
+    scores: list[Score] = []
+    for score in run_tasks(todo, run, meter, store):
+        if not quiet:
+            typer.echo(_row(score) if scores else f"{_HEADING}\n{_row(score)}")
+        scores.append(score)
+    return scores
+
+
+def _write(told: dict[str, object], report: Path | None, html: Path | None) -> None:
+    from umi_local.evaluation.page import page
+    from umi_local.evaluation.report_files import of_tasks, write_text
+    from umi_local.plain import as_json
+
+    if report:
+        write_text(as_json(told) + "\n", report)
+    if html:
+        write_text(page(of_tasks(told)), html)
+
+
 @contextmanager
 def runner(
-    wanted: Setup, workspace: Path, names: list[str] | None, allow: list[str], meter: Emit, verbose: bool
-) -> Iterator[Run]:
-    """How each task is run: one backend for all, a fresh copy of the workspace and empty notes for each."""
+    wanted: Setup, workspace: Path, names: list[str] | None, allow: list[str], verbose: bool
+) -> Iterator[tuple[Run, Meter]]:
+    """How each task is run, and what it costs: one backend, a fresh copy of the workspace and empty notes for each."""
     from umi_local.assemble import agent_for, backend_for, broadcast, chosen_tools, context_for, toolbox_for
     from umi_local.cli.console import StepPrinter
     from umi_local.errors import UsageError
+    from umi_local.evaluation.meter import Meter
     from umi_local.toolbox import Approval, policy_of
     from umi_local.tools import BUILTIN_TOOLS
 
@@ -96,7 +114,7 @@ def runner(
         raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
     # Without names those that come along: what a user has added would make scores differ between machines.
     chosen = chosen_tools([tool.name for tool in BUILTIN_TOOLS if tool.enabled] if names is None else names)
-    backend = backend_for(wanted)
+    meter, backend = Meter(), backend_for(wanted)
 
     def run(query: str) -> Trajectory:
         if verbose:
@@ -109,7 +127,7 @@ def runner(
             return agent.run(query, context=context_for(toolbox))
 
     try:
-        yield run
+        yield run, meter
     finally:
         backend.close()
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from umi_local.errors import UmiError, UsageError
+from umi_local.errors import ContextFull, UsageError
 from umi_local.evaluation.meter import Meter
+from umi_local.evaluation.store import Result, Store
 from umi_local.trajectory import Trajectory
 
 # How a run of one query is made: with a workspace and a notes file of its own.
@@ -78,31 +78,48 @@ def read_tasks(path: Path) -> list[Task]:
     return tasks
 
 
-def run_tasks(tasks: Sequence[Task], run: Run, meter: Meter) -> Iterator[Score]:
-    """Run and score each task. A run that fails with a UmiError scores as failed, with the sentence as its stop.
+def run_tasks(tasks: Sequence[Task], run: Run, meter: Meter, store: Store) -> Iterator[Score]:
+    """Run and score each task that the store does not hold yet.
+
+    A run that does not fit into the context scores as failed, with the sentence as its stop. Any other failure is not
+    the agent's and ends the measurement.
 
     Args:
         meter: it has to hear the events of the runs.
     """
-    for task in tasks:
-        meter.start()
-        try:
-            trajectory = run(task.query)
-        except UmiError as error:
-            yield Score(task, (), False, "", False, str(error), meter.stop())
-            continue
-        yield score(task, trajectory, meter.stop(), datetime.now())
+    for number, task in enumerate(tasks, 1):
+        name = f"{number} {task.id}"
+        if name not in store.finished:
+            meter.start()
+            prediction = _prediction(run, task.query)
+            store.add(Result(name, prediction, meter.stop()))
+        yield score(task, store.finished[name])
 
 
-def score(task: Task, trajectory: Trajectory, cost: Mapping[str, Any], today: datetime) -> Score:
-    called = tuple(call.name for step in trajectory.steps for call in step.calls)
+def _prediction(run: Run, query: str) -> dict[str, Any]:
+    """What became of a query, as JSON. The day is told since an answer may have to name it."""
+    try:
+        made = run(query)
+    except ContextFull as error:
+        return {"called": [], "answer": "", "stop": str(error), "day": date.today().isoformat()}
+    return {
+        "called": [call.name for step in made.steps for call in step.calls],
+        "answer": made.answer,
+        "stop": made.stop.value if made.stop else "",
+        "day": date.today().isoformat(),
+    }
+
+
+def score(task: Task, result: Result) -> Score:
+    """Whether what became of a task is what it asks for."""
+    made = result.prediction
+    called = tuple(made["called"])
     tools_right = set(task.tools) <= set(called) if task.tools else not called
-    answer_right = _contains(task, trajectory.answer, today)
-    stop = trajectory.stop.value if trajectory.stop else ""
-    return Score(task, called, tools_right, trajectory.answer, answer_right, stop, cost)
+    answer_right = _contains(task, made["answer"], date.fromisoformat(made["day"]))
+    return Score(task, called, tools_right, made["answer"], answer_right, made["stop"], result.cost)
 
 
-def _contains(task: Task, answer: str, today: datetime) -> bool:
+def _contains(task: Task, answer: str, today: date) -> bool:
     said = _plain(answer)
     any_of = list(task.answer_any)
     if task.answer_today:
@@ -141,15 +158,3 @@ def report(scores: Sequence[Score], **provenance: object) -> dict[str, object]:
             for s in scores
         ],
     }
-
-
-def dump(report: dict[str, object], path: Path) -> None:
-    """Write a report.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
-    try:
-        path.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"The report cannot be written to {path}: {error.strerror}.") from None
