@@ -127,7 +127,7 @@ def _encoded(part: Part, block: npt.NDArray[Any], kind: Kind) -> npt.NDArray[Any
     if kind is Kind.F16:
         with np.errstate(over="ignore"):
             return wide.astype(np.float16)
-    if np.isnan(wide).any():
+    if kind is not Kind.BF16 and np.isnan(wide).any():
         raise ModelCorrupt(f"The tensor {shown(part.tensor.name)} holds NaN, which {kind.name} cannot.", "Try f32.")
     return gguf.quants.quantize(wide, kind)
 

@@ -25,6 +25,8 @@ Array = npt.NDArray[np.float32]
 # Letters, dots and choices: a repetition in an expression from a downloaded file may take for ever.
 _SIMPLE = re.compile(r"[\w.^$|\\()]{1,200}")
 _PART = re.compile(r"\.lora_[AB]\.weight$")
+# Ways to begin that put a part of the base into the adapter and leave a changed base behind (PEFT, LoraConfig).
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,12 @@ def _refuse(folder: Path, config: Mapping[str, Any]) -> None:
     ):
         if config.get(key):
             raise UsageError(f"{folder} {what}.", "Merge it into its base with PEFT and convert the result.")
+    start = str(config.get("init_lora_weights", "")).lower()
+    if start.startswith(_CHANGES_BASE):
+        raise UsageError(
+            f"{folder} was begun with {shown(start)}, which changes the base's own weights.",
+            "Save it with PEFT's path_initial_model_for_weight_conversion, or merge it there.",
+        )
     if config.get("bias", "none") != "none":
         raise UsageError(f"{folder} has biases, which no GGUF adapter holds.", "Train it with bias='none'.")
 

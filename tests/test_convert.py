@@ -351,6 +351,7 @@ def test_numbers_that_are_none_are_told(spoilt: Path, tmp_path: Path) -> None:
     warnings = " ".join(convert(spoilt, tmp_path / "model.gguf", "f16").warnings)
     assert "output_norm.weight" in warnings
     assert "output.weight: use bf16 or f32" in warnings
+    assert "output_norm.weight" in " ".join(convert(spoilt, tmp_path / "wide.gguf", "bf16").warnings)
 
 
 def test_every_architecture_is_tried_here() -> None:

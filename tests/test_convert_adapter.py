@@ -91,6 +91,7 @@ REFUSED: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "dora": ({"use_dora": True}, "DoRA"),
     "modules": ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
     "biases": ({"bias": "all"}, "biases"),
+    "changed base": ({"init_lora_weights": "pissa_niter_16"}, "changes the base's own weights"),
     "kind": ({"peft_type": "IA3"}, "IA3"),
     "alpha": ({"lora_alpha": "much"}, "lora_alpha"),
     "tokens": ({"trainable_token_indices": [1]}, "tokens of its own"),

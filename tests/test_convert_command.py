@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -208,6 +209,19 @@ def test_other_bytes_than_promised_are_not_kept(name: str, hub: type[_Hub], tmp_
         run("hf:someone/model", "--out", tmp_path / "model.gguf")
     hub.spoilt = ""
     run("hf:someone/model", "--out", tmp_path / "model.gguf")
+
+
+def test_weights_that_a_repository_holds_twice_are_fetched_once(
+    hub: type[_Hub], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = tmp_path / "twice"
+    shutil.copytree(checkpoint, twice)
+    shutil.copy(twice / "model.safetensors", twice / "consolidated.safetensors")
+    hub.folder = twice
+    monkeypatch.setenv("UMI_LOCAL_HOME", str(tmp_path / "home"))
+    run("hf:someone/model", "--out", tmp_path / "model.gguf")
+    fetched = {path.name for path in (tmp_path / "home").rglob("*.safetensors")}
+    assert fetched == {"model.safetensors"}
 
 
 def test_a_repository_that_is_not_there_is_said(hub: type[_Hub], tmp_path: Path) -> None:

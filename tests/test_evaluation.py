@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -221,6 +222,24 @@ def test_several_items_at_a_time_give_the_same_report_and_stop_at_a_failure(tmp_
     assert [case.id for case in report.cases] == [str(i) for i in range(8)]
     with pytest.raises(ModelFailed):
         measure(Echo(50), mortal(3), jobs=2)
+
+
+def test_what_is_under_way_at_a_failure_is_finished_and_kept(tmp_path: Path) -> None:
+    failed = threading.Event()
+
+    def answer(run: Trajectory) -> str:
+        if run.query == "ab":
+            failed.set()
+            raise ModelFailed("It died.")
+        failed.wait(5)
+        time.sleep(0.1)
+        return "b"
+
+    crew = Contestant(Policy(lambda _: Next.CONCLUDE, lambda _: ToolCall("none"), answer), never)
+    store = Store(tmp_path, {"suite": "echo"})
+    with pytest.raises(ModelFailed):
+        measure(Echo(50), crew, store, jobs=2)
+    assert 1 <= len(store.finished) < 50
 
 
 def test_costs_are_added_up_from_the_turns() -> None:

@@ -134,6 +134,14 @@ def test_a_pack_of_the_users_own_goes_and_its_model_stays(tmp_path: Path) -> Non
     assert not manifest.exists()
 
 
+def test_a_pack_has_no_longer_context_than_each_of_its_models(tmp_path: Path) -> None:
+    (tmp_path / "long.gguf").write_bytes(CONTENT)
+    (tmp_path / "short.gguf").write_bytes(CONTENT[:-1])
+    own_packs.add_to_pack("two", own_packs.OwnModel(tmp_path / "long.gguf", 8192), ())
+    own_packs.add_to_pack("two", own_packs.OwnModel(tmp_path / "short.gguf", 2048), ("planner",))
+    assert load_pack("two").context == 2048
+
+
 def test_help_begins_with_examples() -> None:
     for command in ("list", "pull", "verify", "show", "rm"):
         assert re.search(r"Usage:.*\n\s+Examples:", run(command, "--help")[0])

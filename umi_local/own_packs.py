@@ -42,7 +42,9 @@ def add_to_pack(name: str, model: OwnModel, roles: Iterable[str], style: str = "
     import tomli_w
 
     path = private_dir(data_dir() / "packs") / f"{name}.toml"
-    manifest = _known(name, path) or _new(name, style, max(256, min(model.context or _CONTEXT, _CONTEXT)))
+    fits = max(256, min(model.context or _CONTEXT, _CONTEXT))
+    manifest = _known(name, path) or _new(name, style, fits)
+    manifest["context"] = min(manifest["context"], fits)
     files = manifest["files"]
     entry = {"model": _file(files, model.path, "model", model.licence)}
     if model.adapter:
@@ -55,9 +57,12 @@ def add_to_pack(name: str, model: OwnModel, roles: Iterable[str], style: str = "
     used = {file for given in played.values() for file in given.values()}
     manifest["files"] = {file: about for file, about in files.items() if file in used}
     RolePack.model_validate(manifest)
+    draft = path.with_name(f".{path.name}.part")
     try:
-        path.write_text(tomli_w.dumps(manifest), encoding="utf-8")
+        draft.write_text(tomli_w.dumps(manifest), encoding="utf-8")
+        draft.replace(path)
     except OSError as error:
+        draft.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
     load_pack(name)
     return path

@@ -55,6 +55,7 @@ def converted(wish: Wish) -> Path:
     folder, source = _fetched(wish.source)
     is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
     out = wish.out or _place(wish, source, "adapter" if is_adapter else wish.form)
+    _check_out(out)
     if is_adapter:
         _write_adapter(wish, folder, source, out)
     else:
@@ -104,7 +105,7 @@ def _check_pack(wish: Wish) -> None:
 
         check_name(wish.pack)
     if wish.out:
-        _check_out(wish.out)
+        _check_out(wish.out)  # also before anything is fetched
     if wish.imatrix and wish.at_once:
         raise UsageError(f"{wish.form} needs no importance matrix.", "Leave --imatrix out, or take another --quant.")
     if wish.imatrix and wish.imatrix != "sessions" and not Path(wish.imatrix).is_file():

@@ -8,6 +8,7 @@ from typing import Any
 
 from umi_local.errors import UsageError
 from umi_local.evaluation.bootstrap import paired_intervals
+from umi_local.evaluation.meter import total
 from umi_local.evaluation.report import Report, Value, values
 from umi_local.evaluation.suite import Metric
 
@@ -70,13 +71,15 @@ def compare(reports: Sequence[Report], labels: Sequence[str] = ()) -> Comparison
     metrics = {name: metric for name, metric in first.metrics.items() if all(name in r.metrics for r in reports)}
     base = [tallies[0][name] for name in shared]
     rows: list[Row] = []
+    compared = set(shared)
     for i, (report, own) in enumerate(zip(reports, tallies, strict=True)):
         those = [own[name] for name in shared]
         figures = values(metrics, those)
         spans = paired_intervals(base, those, list(metrics)) if i else {}
         differences = _differences(metrics, rows[0].values if rows else {}, figures, spans)
         label = labels[i] if labels else report.label
-        rows.append(Row(label, figures, differences, report.cost, report.provenance))
+        cost = total(case.cost for case in report.cases if case.id in compared)
+        rows.append(Row(label, figures, differences, cost, report.provenance))
     return Comparison(first.suite, first.title, metrics, len(shared), rows)
 
 

@@ -88,9 +88,17 @@ def _results(suite: Suite, items: Sequence[Item], contestant: Contestant, meter:
         return
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(one, item) for item in items]
+        failure: BaseException | None = None
         try:
             for future in as_completed(futures):
-                yield future.result()
+                if future.cancelled():
+                    continue
+                if not (error := future.exception()):
+                    yield future.result()
+                elif failure is None:  # nothing new is begun; what is under way is waited for and kept
+                    failure = error
+                    pool.shutdown(wait=False, cancel_futures=True)
         finally:
-            # After a failure nothing new is begun.
             pool.shutdown(cancel_futures=True)
+        if failure:
+            raise failure

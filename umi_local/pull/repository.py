@@ -7,6 +7,7 @@ their sha256, the others by git's own hash. Source: https://huggingface.co/docs/
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from umi_local.pull.part import Part, SourceFailed
 from umi_local.pull.progress import OnProgress, Progress, Stage
 
 _WANTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.(json|safetensors|jinja)|tokenizer\.model")
-_MAX_FILES = 400
+_MAX_FILES = 10_000
 _FORM = re.compile(r"hf:(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[A-Za-z0-9][\w.+-]{0,127}))?")
 
 
@@ -64,7 +65,10 @@ def fetch(repository: Repository, on_progress: OnProgress) -> tuple[Path, str]:
     try:
         commit, files = _listing(repository)
         folder = private_dir(models_dir() / "checkpoints" / f"{repository.name.replace('/', '--')}@{commit}")
-        for file in files:
+        weights = [file for file in files if file.path.endswith(".safetensors")]
+        for file in (file for file in files if file not in weights):
+            _fetch(repository, commit, file, folder, on_progress)
+        for file in _needed(weights, folder):
             _fetch(repository, commit, file, folder, on_progress)
     except SourceFailed as failure:
         raise ModelMissing(
@@ -87,8 +91,19 @@ def _listing(repository: Repository) -> tuple[str, list[_Listed]]:
     return commit, files
 
 
+def _needed(weights: list[_Listed], folder: Path) -> list[_Listed]:
+    """Those that the index names or that are called as a model's are: some repositories hold the same twice."""
+    try:
+        named = set(json.loads((folder / "model.safetensors.index.json").read_bytes())["weight_map"].values())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        named = {file.path for file in weights if file.path.startswith("model")}
+    return [file for file in weights if file.path in named or file.path.startswith("adapter")] or weights
+
+
 def _wanted(siblings: list[Any]) -> Iterator[_Listed]:
-    for entry in siblings[:_MAX_FILES]:
+    if len(siblings) > _MAX_FILES:
+        raise SourceFailed(f"it holds {len(siblings):,} files, more than {_MAX_FILES}")
+    for entry in siblings:
         name, size = str(entry.get("rfilename", "")), entry.get("size")
         if _WANTED.fullmatch(name) and isinstance(size, int) and size > 0:
             large: Mapping[str, Any] = entry.get("lfs") or {}

@@ -42,6 +42,8 @@ def write(records: Iterable[tuple[str, Record]], writer: Writer, folder: Path, f
     tally = Tally(Counter(), Counter(), Counter())
     digest, packed = hashlib.sha256(), _Packed()
     folder.mkdir(parents=True, exist_ok=True)
+    # Without it there are no samples: it is never that of others.
+    (folder / DESCRIPTION).unlink(missing_ok=True)
     with _replacing(folder / SAMPLES) as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file:
         for part, record in records:
             try:
@@ -62,7 +64,8 @@ def write(records: Iterable[tuple[str, Record]], writer: Writer, folder: Path, f
         "target_tokens": dict(sorted(tally.targets.items())),
         "left_out": dict(sorted(tally.left_out.items())),
     }
-    (folder / DESCRIPTION).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    with _replacing(folder / DESCRIPTION) as file:
+        file.write(json.dumps(described, indent=1).encode() + b"\n")
     return tally
 
 
