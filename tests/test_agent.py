@@ -89,6 +89,12 @@ def test_the_step_limit_ends_with_what_is_known(scripted):
     assert (run.stop, run.answer) == (StopReason.STEP_LIMIT, "5")
 
 
+def test_a_model_that_is_held_to_nothing_ends_at_the_limit_too(scripted):
+    made = scripted([*ADD, Line(PLAN, "And again. Next: caller."), Line(SUM, "5")], steps=1)
+    run = made.agent.run("q")
+    assert (run.stop, run.answer) == (StopReason.STEP_LIMIT, "5")
+
+
 def test_a_call_that_is_cut_off_is_thrown_away_and_told(scripted):
     cut = Line(CALL, '{"name": "add", "arguments": {"a": 1', finished=False)
     run = scripted([Line(PLAN, "x Next: caller."), cut, *END]).agent.run("q")

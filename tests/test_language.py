@@ -14,7 +14,7 @@ from umi_local import parse
 from umi_local.constraints import constraint_for, inexpressible, may_plan
 from umi_local.messages import Message, Observation, Role, Speaker, ToolCall, ToolSpec
 from umi_local.observations import REPEATED, Repeats, cut
-from umi_local.prompts import action_calls, json_calls
+from umi_local.prompts import action_calls, json_calls, signature
 from umi_local.styles.data import chat_style, flat_style, worked_examples
 from umi_local.trajectory import Decision, Next, Step, Trajectory
 
@@ -195,3 +195,8 @@ def test_a_repeat_is_counted_by_call_and_result_whatever_the_order_of_arguments(
     noted, times = repeats.note(ToolCall("t", {"b": 2, "a": 1}), seen)
     assert (times, noted.content) == (2, f"same\n{REPEATED}")
     assert repeats.note(ToolCall("t", {"a": 1, "b": 2}), Observation("other"))[1] == 1
+
+
+def test_a_schema_may_say_that_anything_will_do_or_name_several_types():
+    odd = {"type": "object", "properties": {"x": True, "y": {"type": ["string", "null"]}}}
+    assert signature(ToolSpec("odd", "", odd)) == "odd(x?: any, y?: string | null)"

@@ -93,6 +93,15 @@ def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_read(backend):
     assert backend.complete(PLAN, chat("hi"), pick("yes"), Sampling()).text == "yes"
 
 
+def test_a_listener_that_fails_is_not_taken_for_the_models_end(backend):
+    def closed(_: str) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        backend.complete(PLAN, chat("hi"), pick("yes"), Sampling(), closed)
+    assert backend.complete(PLAN, chat("hi"), pick("yes"), Sampling()).text == "yes"
+
+
 def test_cancelling_stops_a_turn_at_once_and_keeps_what_was_written(backend):
     started = threading.Event()
     timer = threading.Thread(target=lambda: (started.wait(30), backend.cancel()))

@@ -10,6 +10,7 @@ from typing import Annotated
 import pytest
 
 from umi_local.cli.main import run as run_command
+from umi_local.conversation import Verdict, offered
 from umi_local.errors import ConfigError, UsageError
 from umi_local.messages import Observation, ToolCall
 from umi_local.permissions import PROJECT_FILE, approval_for, journal_of, kept_rules, remember
@@ -182,6 +183,10 @@ def test_taint_outlives_the_process_with_the_conversation() -> None:
     assert not taint_of([Trajectory("q", specs, steps=(denied,))], [page])
     unknown = Trajectory("q", (), steps=(Step(Decision("x", Next.CALL), (ToolCall("gone"),), (Observation("t"),)),))
     assert taint_of([unknown], [page])
+    listed = Trajectory("q", (replace(page.spec, name="gone"),), steps=unknown.steps)
+    assert taint_of([listed], [memo]), "an MCP server's tool whose server was taken away"
+    own = Step(Decision("x", Next.CALL), (ToolCall("memo"),), (Observation("t"),))
+    assert not taint_of([Trajectory("q", (), steps=(own,))], [page, memo])
 
 
 def test_every_decision_leaves_a_line(tmp_path: Path) -> None:
@@ -254,6 +259,9 @@ def test_a_projects_file_can_only_narrow(tmp_path: Path) -> None:
     (tmp_path / PROJECT_FILE).write_text('[permissions]\nallow = ["write_file"]', encoding="utf-8")
     with pytest.raises(ConfigError, match="ask and deny"):
         approval_for(Settings(), tmp_path)
+    (tmp_path / PROJECT_FILE).write_text('[permissions]\ndeny = "write_file"', encoding="utf-8")
+    with pytest.raises(ConfigError, match="must be lists of rules"):
+        approval_for(Settings(), tmp_path)
 
 
 def test_a_flag_that_is_no_rule_is_a_usage_error(tmp_path: Path) -> None:
@@ -298,10 +306,59 @@ def test_the_log_can_be_read_from_the_command_line(capsys: pytest.CaptureFixture
 
 
 def test_every_tool_with_a_scope_gives_texts(tmp_path: Path) -> None:
-    examples = {"write_file": {"path": "a", "content": ""}, "fetch_url": {"url": "EXAMPLE.org/a/../b"}}
+    examples: dict[str, dict[str, str]] = {
+        "write_file": {"path": "a", "content": ""},
+        "fetch_url": {"url": "EXAMPLE.org/a/../b"},
+        **{name: {"path": "b/../a"} for name in ("list_files", "read_file", "search_files", "query_table")},
+    }
     context = ToolContext(Workspace(tmp_path), tmp_path / "notes.md")
     scopes = {known.name: known.scope(context, examples[known.name]) for known in BUILTIN_TOOLS if known.scope}
-    assert scopes == {"write_file": {"path": "a"}, "fetch_url": {"url": "https://example.org/b"}}
+    assert scopes.pop("fetch_url") == {"url": "https://example.org/b"}
+    assert all(scope == {"path": "a"} for scope in scopes.values()) and len(scopes) == 5
+
+
+@pytest.mark.parametrize(
+    "path", ["private/key.txt", "./private/key.txt", "x/../private/key.txt", "{root}/private/key.txt"]
+)
+def test_a_denied_file_is_not_read_by_another_name_for_it(path: str, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "key.txt").write_text("secret", encoding="utf-8")
+    context = ToolContext(Workspace(tmp_path), tmp_path / "notes.md")
+    own = LocalToolbox(BUILTIN_TOOLS, context, Approval(policy_of(deny=["read_file(path=private/*)"])))
+    assert own.run(ToolCall("read_file", {"path": path.format(root=tmp_path)})).denied
+
+
+@pytest.mark.parametrize("arguments", [{"max-results": "5"}, {"code": "a\u2028b\x85c"}, {"a": 'say "x", (y)\n'}])
+def test_what_is_remembered_is_what_was_allowed(arguments: dict[str, str]) -> None:
+    rule = Rule.exactly("srv__t", arguments)
+    remember(rule)
+    (kept,) = kept_rules()
+    assert kept.arguments == rule.arguments and kept.fits("srv__t", arguments)
+
+
+def test_a_rule_that_asks_is_asked_each_time_and_says_so(tmp_path: Path) -> None:
+    asked: list[ApprovalRequest] = []
+    approval = Approval(policy_of(allow=["write_file"], ask=["write_file(path=a*)"]), lambda it: bool(asked.append(it)))
+    own = box(tmp_path, approval)
+    assert not write(own, "b.txt").is_error and write(own, "a.txt").denied
+    assert "says to ask each time" in asked[0].reason and Verdict.SESSION not in offered(asked[0])
+
+
+def test_undo_keeps_a_files_permissions_and_tells_of_a_folder_that_has_gone(tmp_path: Path) -> None:
+    file = tmp_path / "there" / "run.sh"
+    file.parent.mkdir()
+    file.write_text("old", encoding="utf-8")
+    file.chmod(0o700)
+    journal = Journal(tmp_path / "journal")
+    journal.keep(file, b"old", b"new")
+    file.write_text("new", encoding="utf-8")
+    undone = journal.undo()
+    assert undone and not undone.problem and file.stat().st_mode & 0o777 == 0o700
+    journal.keep(file, b"old", b"new")
+    file.unlink()
+    file.parent.rmdir()
+    left = journal.undo(force=True)
+    assert left and left.problem.startswith("it cannot be put back")
 
 
 def test_undo_takes_back_the_last_change_of_all_sessions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,7 +114,7 @@ def _is_percent(node: ast.expr) -> bool:
 
 def _called(function: ast.expr, arguments: list[Number]) -> Number:
     if not isinstance(function, ast.Name | ast.Attribute):
-        return _value(function) * math.prod(arguments)  # 2(3 + 4)
+        raise ValueError
     name = _known(function.id if isinstance(function, ast.Name) else function.attr, _FUNCTIONS)
     shown = f"{name}({', '.join(map(plain_number, arguments))})"
     try:

@@ -22,7 +22,12 @@ MAX_HITS = 30
 MAX_HIT_LENGTH = 200
 
 
-@tool(effect=Effect.READS)
+def path_scope(context: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:
+    """The file or folder that a path leads to, as rules compare it."""
+    return {"path": context.workspace.name(_folder(context.workspace, arguments.get("path", "")))}
+
+
+@tool(effect=Effect.READS, scope=path_scope)
 def list_files(context: ToolContext, path: Annotated[str, "folder; empty for the top"] = "") -> str:
     """List the files and folders in a folder, with their sizes."""
     folder = _folder(context.workspace, path)
@@ -65,7 +70,7 @@ def size(count: int) -> str:
     return f"{amount:.1f}".removesuffix(".0") + f" {unit}"
 
 
-@tool(effect=Effect.READS)
+@tool(effect=Effect.READS, scope=path_scope)
 def read_file(context: ToolContext, path: Annotated[str, "file, such as notes/plan.md"]) -> str:
     """Read a text file whose name is known."""
     file = context.workspace.file(path)
@@ -93,7 +98,7 @@ def _decoded(data: bytes, final: bool = True) -> str | None:
     return None if "\0" in text else text
 
 
-@tool(effect=Effect.READS)
+@tool(effect=Effect.READS, scope=path_scope)
 def search_files(
     context: ToolContext,
     text: Annotated[str, "words to look for"],
@@ -108,14 +113,19 @@ def search_files(
         raise ToolError(f"There is no {path}. list_files shows what there is.")
     phrase: list[str] = []
     words: list[str] = []
-    searched = 0
+    searched = skipped = 0
     for file in _searchable(start):
-        searched += 1
-        for line, has_phrase in _hits(context.workspace, file, wanted):
+        if searched + skipped == MAX_SEARCHED_FILES:
+            return _report(text, phrase, words, f"the first {MAX_SEARCHED_FILES} files")
+        content = _text_of(context.workspace, file)
+        searched, skipped = (searched, skipped + 1) if content is None else (searched + 1, skipped)
+        for line, has_phrase in _hits(context.workspace, file, content or "", wanted):
             (phrase if has_phrase else words).append(line)
-        if searched == MAX_SEARCHED_FILES or len(phrase) > 10 * MAX_HITS:
+        if len(phrase) > 10 * MAX_HITS:
             break
-    return _report(text, phrase, words, searched)
+    where = f"{searched} file{'' if searched == 1 else 's'}"
+    unread = f"; {skipped} could not be read or {'is' if skipped == 1 else 'are'} larger than {size(MAX_SEARCHED_SIZE)}"
+    return _report(text, phrase, words, where + (unread if skipped else ""))
 
 
 def _searchable(start: Path) -> Iterator[Path]:
@@ -129,12 +139,11 @@ def _searchable(start: Path) -> Iterator[Path]:
                 yield file
 
 
-def _hits(workspace: Workspace, file: Path, wanted: str) -> Iterator[tuple[str, bool]]:
+def _hits(workspace: Workspace, file: Path, text: str, wanted: str) -> Iterator[tuple[str, bool]]:
     """Lines that contain the phrase (True) or only all its words (False), as `path:number: line`."""
     name = workspace.name(file)
     if wanted in file.name.lower():
         yield f"{name} (a file of this name; read_file shows its text)", True
-    text = _text_of(workspace, file)
     words = wanted.split()
     for number, line in enumerate(text.splitlines(), 1):
         spoken = " ".join(line.lower().split())
@@ -142,13 +151,14 @@ def _hits(workspace: Workspace, file: Path, wanted: str) -> Iterator[tuple[str, 
             yield f"{name}:{number}: {_around(line.strip(), words[0])}", wanted in spoken
 
 
-def _text_of(workspace: Workspace, file: Path) -> str:
+def _text_of(workspace: Workspace, file: Path) -> str | None:
+    """The file's text, empty if it holds none; None if it cannot be searched."""
     try:
         with workspace.open(file) as stream:
             content = stream.read(MAX_SEARCHED_SIZE + 1)
     except (ToolError, OSError):  # one unreadable file must not hide the others
-        return ""
-    return "" if len(content) > MAX_SEARCHED_SIZE else _decoded(content) or ""
+        return None
+    return None if len(content) > MAX_SEARCHED_SIZE else _decoded(content) or ""
 
 
 def _around(line: str, word: str) -> str:
@@ -158,10 +168,10 @@ def _around(line: str, word: str) -> str:
     return "..." * (start > 0) + line[start : start + MAX_HIT_LENGTH] + "..." * (start + MAX_HIT_LENGTH < len(line))
 
 
-def _report(text: str, phrase: list[str], words: list[str], searched: int) -> str:
+def _report(text: str, phrase: list[str], words: list[str], where: str) -> str:
     found = phrase or words
     if not found:
-        return f"Nothing was found for {text!r} in {searched} file{'' if searched == 1 else 's'}."
+        return f"Nothing was found for {text!r} in {where}."
     lines = [] if phrase or len(text.split()) == 1 else [f"No line has {text!r} as such; these have all its words:"]
     lines += found[:MAX_HITS]
     if len(found) > MAX_HITS:

@@ -24,6 +24,7 @@ def as_python(expression: str) -> str:
     text = _without_thousands_commas(text)
     text = re.sub(r"(?<=[\d)%]) ?[xX] ?(?=[\d(.])", "*", text)
     text = re.sub(r"(?<![\w.])0+(?=\d)", "", text)
+    text = re.sub(rf"(?<![\w.])({_NUMBER}) ?(?=\()|(\)) ?(?=\()", r"\1\2*", text)  # 2(3 + 4), (1 + 2)(3 + 4)
     return _percents(text)
 
 

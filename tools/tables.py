@@ -17,6 +17,7 @@ from umi_local.toolbox import Effect, ToolContext, ToolError, tool
 from umi_local.toolbox.sandbox import Limits, run_limited
 
 from .arithmetic import plain_number
+from .files import path_scope
 
 # The first query after an installation also waits for DuckDB's 40 MB to come from a cold disk: over 10 s were seen.
 LIMITS = Limits(wall_seconds=30, cpu_seconds=20, memory_bytes=3 << 30)
@@ -27,7 +28,7 @@ _KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".json": "json", ".jsonl"
           ".parquet": "parquet"}  # fmt: skip
 
 
-@tool(effect=Effect.READS)
+@tool(effect=Effect.READS, scope=path_scope)
 def query_table(
     context: ToolContext,
     path: Annotated[str, "CSV, TSV, JSON or Parquet file"],

@@ -86,6 +86,8 @@ class Agent:
         choices = _EVERY if self._run.tools else (Next.CONCLUDE, Next.GIVE_UP)
         while not self._cancelled:
             decision = self.crew.plan(self._run, choices)
+            if choices == _ONLY_CONCLUDE:  # some servers do not hold a model to what is open
+                decision = replace(decision, next=Next.CONCLUDE)
             self._run = self._run.with_step(Step(decision))
             if self._cancelled:
                 break

@@ -7,6 +7,8 @@ import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from umi_local.errors import ConfigError, UsageError
 from umi_local.paths import audit_file, cannot_write, config_dir, journals_dir
 from umi_local.settings import Permissions, Settings
@@ -102,8 +104,15 @@ def kept_rules() -> tuple[Rule, ...]:
     path = always_file()
     if not path.is_file():
         return ()
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line for line in _lines_of(path) if line.strip()]
     return _rules(Permissions(allow=tuple(lines)), str(path))
+
+
+def _lines_of(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", "Correct the file or move it away.") from None
 
 
 def _project(workspace: Path) -> tuple[Rule, ...]:
@@ -120,7 +129,11 @@ def _project(workspace: Path) -> tuple[Rule, ...]:
             f"{path} may hold ask and deny under [permissions] and nothing else.",
             f"What is to be allowed belongs into {config_dir() / 'config.toml'}.",
         )
-    return _rules(Permissions.model_validate(told), str(path))
+    try:
+        permissions = Permissions.model_validate(told)
+    except ValidationError:
+        raise ConfigError(f"{path}: ask and deny must be lists of rules.", "Correct the file.") from None
+    return _rules(permissions, str(path))
 
 
 def _rules(permissions: Permissions, origin: str) -> tuple[Rule, ...]:

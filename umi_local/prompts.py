@@ -236,11 +236,15 @@ def signature(tool: ToolSpec) -> str:
     return f"{tool.name}({', '.join(shown)})"
 
 
-def _type(schema: dict[str, Any]) -> str:
+def _type(schema: dict[str, Any] | bool) -> str:
+    if isinstance(schema, bool):  # JSON Schema's way to say that anything will do
+        return "any"
     if "enum" in schema:
         return " | ".join(_json(value) for value in schema["enum"])
     note = f" {' '.join(schema['description'].split())}" if schema.get("description") else ""
     match schema.get("type", "any"):
+        case list() as kinds:
+            return f"{' | '.join(map(str, kinds))}{note}"
         case "array":
             return f"[{_type(schema.get('items', {}))}]{note}"
         case "object" if schema.get("properties"):
@@ -254,6 +258,7 @@ def _document(tool: ToolSpec) -> str:
     inputs = {
         name: ", ".join(filter(None, [str(schema.get("type", "any")), schema.get("description", "")]))
         for name, schema in tool.parameters.get("properties", {}).items()
+        if isinstance(schema, dict)
     }
     return _json({"Name": tool.name, "function": tool.description, "input": inputs})
 

@@ -66,7 +66,7 @@ def ask(
     Exit codes: 0 answered, 1 gave up or stopped without an answer, 2 usage or configuration, 3 model missing,
     corrupt or failed, 4 out of memory, 5 a needed tool was denied, 130 interrupted.
     """
-    from umi_local.assemble import check_tool_names, chosen_tools, toolbox_for
+    from umi_local.assemble import check_tool_names, chosen_tools, known_tools, toolbox_for
     from umi_local.cli.approve import ask_on_terminal, keyboard
     from umi_local.permissions import approval_for, tools_named
     from umi_local.sessions import open_store
@@ -88,7 +88,7 @@ def ask(
     choices.pull_missing(wanted)
     session_id = session_id or store.create(wanted.pack_name, workspace.absolute(), wanted.settings.mode)
     approval.audit.session = session_id
-    approval.taint = taint_of(store.trajectories(session_id), chosen)
+    approval.taint = taint_of(store.trajectories(session_id), known_tools())
     outside = bool(query.strip() and piped)  # text that comes without a question is the question
     if outside:
         approval.saw_piped()

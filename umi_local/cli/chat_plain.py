@@ -35,6 +35,8 @@ def line_by_line(conversation: Conversation) -> None:
                     _command(conversation, said)
                 elif said:
                     _ask(conversation, said)
+            except KeyboardInterrupt:
+                _tell("Stopped. What was said so far is kept; /quit leaves.")
             except UmiError as error:
                 _tell(str(error))
     finally:

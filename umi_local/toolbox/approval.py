@@ -12,6 +12,7 @@ from umi_local.toolbox.tool import Effect, Tool
 from umi_local.trajectory import Trajectory
 
 _PIPED = "This conversation has read piped text, which comes from outside"
+FIND_TOOLS = "find_tools"  # the tool that finds others, which is made for each run
 RISKY = frozenset({Effect.WRITES, Effect.EXECUTES, Effect.NETWORK})
 
 
@@ -19,7 +20,7 @@ RISKY = frozenset({Effect.WRITES, Effect.EXECUTES, Effect.NETWORK})
 class ApprovalRequest:
     """What a person is shown before a tool acts: all of it, never an excerpt.
 
-    `reason` is why it is asked though a rule allows it, or empty. `always` is the rule that would allow exactly this.
+    `reason` is why it is asked whatever was allowed before, or empty. `always` is the rule that would allow just this.
     """
 
     tool: str
@@ -55,7 +56,9 @@ class Approval:
         rule = self.policy.find(tool.name, compared)
         tainted = bool(self.taint) and tool.effect in RISKY and not (self.foreseen and rule and rule.by_flag)
         reason = f"{self.taint}, so this is asked for again." if tainted else ""
-        asked = bool(reason) or (rule.ruling is Ruling.ASK if rule else tool.asks)
+        if rule and rule.ruling is Ruling.ASK and not reason:
+            reason = f"{rule.origin or 'A rule'} says to ask each time."
+        asked = bool(reason) or (rule is None and tool.asks)
         if rule and rule.ruling is Ruling.DENY:
             refusal, by = f"{tool.name} is denied by {rule.origin or rule}.", "rule"
         elif not asked:
@@ -80,20 +83,21 @@ class Approval:
 
 
 def taint_of(runs: Iterable[Trajectory], tools: Iterable[Tool]) -> str:
-    """Why what follows these runs is tainted: an untrusted tool's result is part of the conversation. Else empty."""
-    untrusted = {tool.name for tool in tools if tool.untrusted}
+    """Why what follows these runs is tainted: an untrusted tool's result is part of the conversation. Else empty.
+
+    Args:
+        tools: all that are known, also those that nobody listed: a tool that is not among them is one from outside
+            that has gone, such as an MCP server's.
+    """
+    trusted = {"none", FIND_TOOLS, *(tool.name for tool in tools if not tool.untrusted)}
     for run in runs:
         if run.outside:
             return _PIPED
         for step in run.steps:
             for call, seen in zip(step.calls, step.observations, strict=False):
-                if not seen.denied and (call.name in untrusted or call.name not in _names(run)):
+                if not seen.denied and call.name not in trusted:
                     return _tainted_by(call.name)
     return ""
-
-
-def _names(run: Trajectory) -> set[str]:
-    return {tool.name for tool in run.tools} | {"none"}
 
 
 def _tainted_by(tool: str) -> str:

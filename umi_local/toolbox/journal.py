@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ class Journal:
         name = f"{time.time_ns():020d}-{secrets.token_hex(2)}"
         if old is not None:
             (self.folder / f"{name}.before").write_bytes(old)
-        entry = {"path": str(file), "existed": old is not None, "after": _digest(new)}
+        mode = stat.S_IMODE(file.stat().st_mode) if old is not None else None
+        entry = {"path": str(file), "existed": old is not None, "after": _digest(new), "mode": mode}
         (self.folder / f"{name}.json").write_text(json.dumps(entry), encoding="utf-8")
 
     def undo(self, force: bool = False) -> Undone | None:
@@ -53,15 +55,27 @@ class Journal:
         now = file.read_bytes() if file.is_file() else None
         if not force and (now is None or _digest(now) != entry["after"]):
             return Undone(file, "it was changed or removed since; --force puts the old content back all the same")
-        if entry["existed"]:
-            draft = file.with_name(f".{secrets.token_hex(8)}.tmp")
-            draft.write_bytes(before.read_bytes())
-            draft.replace(file)
-        else:
-            file.unlink(missing_ok=True)
+        try:
+            if entry["existed"]:
+                _put_back(file, before.read_bytes(), entry.get("mode"))
+            else:
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            return Undone(file, f"it cannot be put back: {error.strerror}")
         entries[-1].unlink()
         before.unlink(missing_ok=True)
         return Undone(file)
+
+
+def _put_back(file: Path, content: bytes, mode: int | None) -> None:
+    draft = file.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        draft.write_bytes(content)
+        if mode is not None:
+            draft.chmod(mode)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def forget_old(folder: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 _FLAG = "--"  # how the origin of a rule of the command line begins
 _RULE = re.compile(r"\s*([\w*?-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
-_ARGUMENT = re.compile(r'\s*(\w+)\s*=\s*("(?:[^"\\]|\\.)*"|[^,"]*)\s*(?:,|$)', re.DOTALL)
+_ARGUMENT = re.compile(r'\s*([^\s=,()"]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^,"]*)\s*(?:,|$)', re.DOTALL)
 _GLOB = re.compile(r"\\(.)|(\*\*)|(\*)|(\?)|(.)", re.DOTALL)
 _PLAIN = re.compile(r'[^,"()\n\r]*')
 
@@ -123,7 +123,7 @@ def as_compared(value: Any) -> str:
 
 
 def _quoted(pattern: str) -> str:
-    return pattern if _PLAIN.fullmatch(pattern) else json.dumps(pattern, ensure_ascii=False)
+    return pattern if _PLAIN.fullmatch(pattern) else json.dumps(pattern)  # in ASCII: some characters end lines
 
 
 def _regex(pattern: str) -> re.Pattern[str]:

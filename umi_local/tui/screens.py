@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 from umi_local.chat_commands import session_line
 from umi_local.conversation import Verdict, offered
 from umi_local.errors import UmiError
+from umi_local.permissions import forget
 from umi_local.plain import printable, visible
 from umi_local.sessions import Session, SessionStore
 from umi_local.toolbox import ApprovalRequest
@@ -145,6 +146,7 @@ class SessionsScreen(ModalScreen[str]):
             return
         try:
             self._store.remove(chosen)
+            forget(chosen)
         except UmiError as error:
             self.notify(printable(str(error)), severity="error", markup=False)
             return

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -87,7 +87,7 @@ class LlamaCppBackend:
         asked = {"grammar": constraint.grammar if constraint else None, "recorded": recorded}
         try:
             reply = self._ask("complete", role, on_token, **asked, sampling=asdict(sampling), **_prompt(prompt))
-        except ModelError:
+        except (ModelError, OutOfMemory):  # a process that was killed looks as if memory had run out
             if self._cancelled != self._next_id:
                 raise
             return Completion("", finished=False)  # it did not stop in time and was killed
@@ -136,20 +136,32 @@ class LlamaCppBackend:
             child = self._running()
             self._next_id += 1
             try:
-                with self._write_lock:
+                with self._write_lock, self._alive(child):
                     self._send(child, {"id": self._next_id, "op": op, "role": role.value, **fields})
                 return self._reply(child, on_text)
-            except (OSError, ValueError):  # the latter from a stream that `close` has closed
-                raise self._obituary(child) from None
-            except KeyboardInterrupt:
+            except UmiError:
+                raise
+            except BaseException:  # of the listener, or Ctrl-C
                 # Whatever the child still says belongs to a turn that nobody waits for.
                 self._drop_child()
                 raise
 
+    @contextlib.contextmanager
+    def _alive(self, child: subprocess.Popen[str]) -> Iterator[None]:
+        """Around what is said to the child or heard of it: what breaks there is the child's end."""
+        try:
+            yield
+        except (OSError, ValueError):  # the latter from a stream that `close` has closed
+            raise self._obituary(child) from None
+
     def _reply(self, child: subprocess.Popen[str], on_text: Callable[[str], None]) -> Any:
-        assert child.stdout is not None
-        for line in child.stdout:
-            reply = json.loads(line)
+        while True:
+            with self._alive(child):
+                assert child.stdout is not None
+                line = child.stdout.readline()
+                if not line:
+                    break
+                reply = json.loads(line)
             if reply["id"] != self._next_id:
                 continue
             if "text" in reply:
@@ -204,7 +216,12 @@ class LlamaCppBackend:
 
     def _obituary(self, child: subprocess.Popen[str]) -> UmiError:
         """Why the child died, as far as its exit status and its last words tell."""
-        status = child.wait()
+        try:
+            status = child.wait(_CANCEL_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:  # it only fell silent
+            child.kill()
+            child.wait()
+            status = 0
         words = ""
         with contextlib.suppress(ValueError):  # closed with the process
             if self._stderr:
