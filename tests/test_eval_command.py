@@ -137,6 +137,14 @@ def test_kept_reports_give_the_same_page_and_hold_no_texts(play: Play, umi: Cli,
     assert (missing.code, missing.err.count("\n")) == (2, 1)
 
 
+def test_the_projects_page_of_results_is_the_one_that_its_reports_make(umi: Cli, tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    reports = sorted(map(str, (root / "docs" / "reports").glob("*.json")))
+    intro = str(root / "docs" / "reports" / "intro.md")
+    assert umi("eval", "results", *reports, "--intro", intro, "--out", str(tmp_path / "page.md")).code == 0
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == (root / "RESULTS.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

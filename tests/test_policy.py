@@ -189,6 +189,13 @@ def test_taint_outlives_the_process_with_the_conversation() -> None:
     assert not taint_of([Trajectory("q", (), steps=(own,))], [page, memo])
 
 
+def test_earlier_answers_taint_where_a_tool_from_outside_could_be_called(tmp_path: Path) -> None:
+    for tools, denied in (([write_file, page], True), ([write_file, memo], False)):
+        approval = Approval(policy_of(allow=["write_file"]))
+        approval.saw_answers(tools)
+        assert write(box(tmp_path, approval), "a.txt").denied is denied
+
+
 def test_every_decision_leaves_a_line(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "audit.jsonl", "s1")
     own = box(tmp_path, Approval(policy_of(allow=["page"], deny=["write_file(path=a)"]), audit=log))

@@ -94,10 +94,13 @@ class Served:
 
     def run(self, query: str, history: Sequence[Message], emit: Emit) -> Trajectory:
         from umi_local.assemble import agent_for, context_for, toolbox_for
+        from umi_local.messages import Speaker
         from umi_local.permissions import approval_for
 
         # A new one for each: what one client read must not make the next one's calls ask.
         approval = approval_for(self._wanted.settings, self._workspace, *self._rules, session="serve")
+        if any(said.speaker is Speaker.CONCLUSION for said in history):
+            approval.saw_answers(self._tools)
         toolbox = toolbox_for(self._tools, self._workspace, approval, "serve")
         self._agent = agent_for(self._wanted, self._backend, toolbox, emit)
         try:

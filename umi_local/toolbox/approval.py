@@ -12,6 +12,7 @@ from umi_local.toolbox.tool import Effect, Tool
 from umi_local.trajectory import Trajectory
 
 _PIPED = "This conversation has read piped text, which comes from outside"
+_ANSWERED = "This conversation holds earlier answers, which may tell what came from outside"
 FIND_TOOLS = "find_tools"  # the tool that finds others, which is made for each run
 RISKY = frozenset({Effect.WRITES, Effect.EXECUTES, Effect.NETWORK})
 
@@ -76,6 +77,11 @@ class Approval:
         """Note that a tool's result has been read."""
         if tool.untrusted and (not self.taint or self.foreseen):
             self.taint, self.foreseen = _tainted_by(tool.name), False
+
+    def saw_answers(self, tools: Iterable[Tool]) -> None:
+        """Note earlier answers of which nobody knows what they were made of, where these tools could be called."""
+        if any(tool.untrusted for tool in tools):
+            self.taint = self.taint or _ANSWERED
 
     def saw_piped(self) -> None:
         """Note that the command which starts the run brings text along."""
