@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,19 +86,20 @@ def _results(suite: Suite, items: Sequence[Item], contestant: Contestant, meter:
     if jobs <= 1:
         yield from map(one, items)
         return
+    given: set[Future[Result]] = set()
+    failure: BaseException | None = None
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(one, item) for item in items]
-        failure: BaseException | None = None
         try:
             for future in as_completed(futures):
-                if future.cancelled():
-                    continue
-                if not (error := future.exception()):
-                    yield future.result()
-                elif failure is None:  # nothing new is begun; what is under way is waited for and kept
-                    failure = error
-                    pool.shutdown(wait=False, cancel_futures=True)
+                if failure := future.exception():
+                    break
+                given.add(future)
+                yield future.result()
         finally:
+            # After a failure nothing new is begun; what is under way is waited for and kept.
             pool.shutdown(cancel_futures=True)
-        if failure:
-            raise failure
+    if failure:
+        ended = (future for future in futures if future not in given and not future.cancelled())
+        yield from (future.result() for future in ended if not future.exception())
+        raise failure
