@@ -70,9 +70,9 @@ class Journal:
 def _put_back(file: Path, content: bytes, mode: int | None) -> None:
     draft = file.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
+        draft.touch(mode=0o600)  # nobody else may read it meanwhile
         draft.write_bytes(content)
-        if mode is not None:
-            draft.chmod(mode)
+        draft.chmod(0o644 if mode is None else mode)  # older entries have none
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
