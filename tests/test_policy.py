@@ -32,6 +32,7 @@ from umi_local.toolbox import (
 )
 from umi_local.tools import BUILTIN_TOOLS
 from umi_local.tools.files import write_file
+from umi_local.tools.web import fetch_url
 from umi_local.trajectory import Decision, Next, Step, Trajectory
 from umi_local.wire import from_json, to_json
 
@@ -99,6 +100,15 @@ def test_an_always_fits_exactly_what_was_shown_also_when_read_again(value: str) 
     assert "\n" not in str(rule)
 
 
+def test_an_always_without_a_scope_allows_no_further_arguments() -> None:
+    rule = Rule.parse(str(Rule.exactly("srv__star", {"repo": "a"}, whole=True)), Ruling.ALLOW, "")
+    assert str(rule) == "srv__star!(repo=a)"
+    assert rule.fits("srv__star", {"repo": "a"})
+    assert not rule.fits("srv__star", {"repo": "a", "as_admin": True})
+    bare = Rule.parse(str(Rule.exactly("srv__list", {}, whole=True)), Ruling.ALLOW, "")
+    assert bare.fits("srv__list", {}) and not bare.fits("srv__list", {"of": "x"})
+
+
 def test_deny_wins_over_ask_and_ask_over_allow() -> None:
     policy = policy_of(allow=["f"], ask=["f(a=1)"], deny=["f(a=2)"])
     found = [policy.find("f", {"a": value}) for value in (0, 1, 2)]
@@ -155,6 +165,15 @@ def test_beside_piped_text_only_the_commands_own_flags_allow_what_is_risky(tmp_p
     after = write(own, "notes.md", "again")
     assert after.denied
     assert "what page returned" in after.content
+
+
+def test_where_a_rule_asks_no_flag_is_named_that_would_not_help(tmp_path: Path) -> None:
+    own = box(tmp_path, Approval(policy_of(ask=["write_file"], origin="config.toml")))
+    for _ in range(2):
+        refused = write(own, "a.md")
+        assert refused.denied
+        assert "--allow" not in refused.content
+        own.approval.saw_piped()
 
 
 def test_piped_text_allows_nothing_in_a_conversation_that_is_tainted_already(tmp_path: Path) -> None:
@@ -333,6 +352,33 @@ def test_a_denied_file_is_not_read_by_another_name_for_it(path: str, tmp_path: P
     context = ToolContext(Workspace(tmp_path), tmp_path / "notes.md")
     own = LocalToolbox(BUILTIN_TOOLS, context, Approval(policy_of(deny=["read_file(path=private/*)"])))
     assert own.run(ToolCall("read_file", {"path": path.format(root=tmp_path)})).denied
+
+
+def test_a_search_skips_the_files_that_a_rule_denies(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    for name in ("private/key.txt", "open.txt"):
+        (tmp_path / name).write_text("secret words", encoding="utf-8")
+    context = ToolContext(Workspace(tmp_path), tmp_path / "notes.md")
+    own = LocalToolbox(BUILTIN_TOOLS, context, Approval(policy_of(deny=["*(path=private/**)"])))
+    told = own.run(ToolCall("search_files", {"text": "secret"})).content
+    assert "open.txt:1" in told and "key.txt" not in told
+    assert own.run(ToolCall("read_file", {"path": "private/key.txt"})).denied
+
+
+@pytest.mark.parametrize(
+    ("rules", "target", "permitted"),
+    [
+        ({}, "https://b.example/", True),  # a person allowed the first
+        ({"deny": ["fetch_url(url=https://b.example/**)"]}, "https://b.example/x", False),
+        ({"ask": ["fetch_url(url=https://b.example/**)"]}, "https://b.example/x", False),
+        ({"allow": ["fetch_url"]}, "https://b.example/", True),
+        ({"allow": ["fetch_url(url=https://a.example/**)"]}, "https://a.example/next", True),
+        ({"allow": ["fetch_url(url=https://a.example/**)"]}, "https://b.example/", False),
+    ],
+)
+def test_a_page_leads_on_to_what_rules_permit(rules: dict[str, list[str]], target: str, permitted: bool) -> None:
+    approval = Approval(policy_of(**rules))
+    assert approval.permits(fetch_url, {"url": "https://a.example/"}, {"url": target}) is permitted
 
 
 @pytest.mark.parametrize("arguments", [{"max-results": "5"}, {"code": "a\u2028b\x85c"}, {"a": 'say "x", (y)\n'}])

@@ -12,7 +12,7 @@ from llguidance import LLMatcher, LLTokenizer
 from umi_local.constraints import constraint_for
 from umi_local.errors import ConfigError
 from umi_local.markup import FamilyMarkup, TemplateMarkup, markup_for
-from umi_local.messages import ModelInfo, Observation, Prompt, Role, ToolCall, ToolSpec
+from umi_local.messages import Message, ModelInfo, Observation, Prompt, Role, Speaker, ToolCall, ToolSpec
 from umi_local.prompts import ChatRenderer, FlatRenderer, messages_of, plan_text, signature
 from umi_local.styles.data import chat_style, flat_style, worked_examples
 from umi_local.tools import BUILTIN_TOOLS
@@ -158,6 +158,15 @@ def test_the_flat_caller_reads_the_thought_twice_and_the_names():
     assert prompt.text.count("Use add. Next: caller.") == 2
     assert "[add]" in prompt.text
     assert "Use add." not in trusted(prompt)
+
+
+def test_earlier_calls_stand_in_the_papers_words_too():
+    ended = RUN.with_step(Step(Decision("Done.", Next.CONCLUDE))).ended(StopReason.ANSWERED, "It is 5.")
+    other = Message(Speaker.CALLER, "add(2)")  # of a recorded agent that wrote its calls otherwise
+    after = Trajectory("and?", (ADD,), history=(*messages_of(ended), other))
+    text = FlatRenderer(flat_style(), "</s>").render(after, Role.PLANNER).text
+    assert 'caller: Action: add\nAction Input: {"a": 2}</s>' in text
+    assert "caller: add(2)</s>" in text
 
 
 def test_the_flat_summarizer_sees_no_documents():

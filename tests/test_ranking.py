@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from umi_local.messages import ModelInfo, Role, ToolCall, ToolSpec
 from umi_local.prompts import ChatRenderer
 from umi_local.styles.data import chat_style
 from umi_local.toolbox import Approval, LocalToolbox, Tool, tool
-from umi_local.toolbox.ranking import Ranking, search_tool
+from umi_local.toolbox.ranking import FIND_TOOLS, Ranking, search_tool
 from umi_local.tools import BUILTIN_TOOLS
 from umi_local.trajectory import Next, Trajectory
 from umi_local.wire import from_json, to_json
@@ -95,7 +96,24 @@ def test_a_tool_that_was_found_can_be_called_and_is_kept_with_the_run(box: Local
     assert box.run(ToolCall("lyrics_4", {"place": "x"})).content == "x"
 
 
+def test_a_tool_that_cannot_be_constrained_is_neither_listed_nor_found(tmp_path: Path, box: LocalToolbox) -> None:
+    text = {"type": "string", "pattern": "(?=a)b"}
+    bad = ToolSpec("horoscope", "Read the horoscope.", {"type": "object", "properties": {"sign": text}})
+    (known,) = added(1)
+    box = replace(box, hidden=[*box.hidden, replace(known, spec=bad)])
+    assert box.fitting("horoscope")[0] == bad
+    style, told = chat_style(), list[object]()
+    renderer = ChatRenderer(style, markup_for("chatml", ModelInfo("m", 8192), style.speakers, style.cues))
+    kept = assemble._expressible(box, renderer, told.append)
+    assert "horoscope" in str(told)
+    assert bad not in kept.fitting("horoscope")
+    assert "horoscope" not in kept.run(ToolCall("find_tools", {"purpose": "horoscope"})).content
+    assert kept.run(ToolCall("horoscope", {"sign": "b"})).is_error
+
+
 def test_what_does_not_exist_is_told() -> None:
-    found = search_tool(Ranking([spec("a", "b")])).function(purpose="quantum")
+    find = search_tool(Ranking([spec("a", "b")]))
+    assert find.name == FIND_TOOLS
+    found = find.function(purpose="quantum")
     assert found.tools == ()
     assert "No tool fits" in found.text

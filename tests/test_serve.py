@@ -13,7 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
-from umi_local.errors import ModelFailed
+from umi_local.errors import ContextFull, ModelFailed
 from umi_local.events import RunEnded, TextWritten, TurnEnded
 from umi_local.messages import Message, Role, Speaker, Usage
 from umi_local.protocols import Emit
@@ -38,6 +38,12 @@ class Echo:
         try:
             if query == "fail":
                 raise ModelFailed("The model's process ended.", "Ask again.")
+            if query == "too much":
+                raise ContextFull("The conversation has 9,000 tokens and the context 8,192.", "Start a new session.")
+            if query == "give up":
+                run = Trajectory(query, stop=StopReason.GAVE_UP)
+                emit(RunEnded(run))
+                return run
             emit(TextWritten(Role.PLANNER, "Say it back."))
             words = [*(message.text for message in history), *query.split()]
             for word in words:
@@ -220,6 +226,21 @@ def test_an_answer_that_takes_too_long_is_stopped(serve: Callable[..., Served]) 
     served.echo.delay = 0.1
     told = served.ask("word " * 100).json()
     assert told["choices"][0]["finish_reason"] == "length"
+
+
+def test_too_long_a_conversation_is_told_as_clients_know_it(serve: Callable[..., Served]) -> None:
+    served = serve()
+    told = served.ask("too much")
+    assert told.status_code == 400
+    assert told.json()["error"]["code"] == "context_length_exceeded"
+    assert chunks(served.ask("too much", stream=True))[-1] == told.json()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_run_that_gave_up_says_so(serve: Callable[..., Served], stream: bool) -> None:
+    told = serve().ask("give up", stream=stream)
+    assert "gave up" in told.text
+    assert told.status_code == 200
 
 
 def test_with_a_token_nobody_is_answered_without_it(serve: Callable[..., Served]) -> None:

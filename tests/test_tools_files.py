@@ -172,7 +172,8 @@ def test_hidden_binary_and_linked_files_are_not_searched(context: ToolContext) -
 
 def test_a_file_that_is_too_large_to_search_is_told(context: ToolContext) -> None:
     (context.workspace.root / "log.txt").write_text("x\n" * 2_600_000 + "needle", encoding="utf-8")
-    assert call(search_files, context, text="needle").endswith("; 1 could not be read or is larger than 5 MB.")
+    told = call(search_files, context, text="needle")
+    assert told.endswith("; 1 could not be read, is off limits or larger than 5 MB.")
 
 
 def test_many_and_long_lines_are_cut(context: ToolContext) -> None:

@@ -200,6 +200,18 @@ def test_a_redirect_is_checked_like_an_address(site: str) -> None:
         fetch(f"http://{site}/away", lambda address: address == LOCAL, resolved)
 
 
+def test_a_redirect_is_followed_to_what_is_permitted(site: str) -> None:
+    asked: list[str] = []
+
+    def permitted(target: str) -> bool:
+        asked.append(target)
+        return False
+
+    with pytest.raises(ToolError, match=r"leads on to .*, for which no permission was given"):
+        fetch(f"http://{site}/moved", lambda address: address == LOCAL, permitted=permitted)
+    assert asked == [f"http://{site}/page"]
+
+
 def test_the_connection_goes_to_the_checked_address_with_the_name_of_the_host(site: str) -> None:
     asked: list[str] = []
 

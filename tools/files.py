@@ -117,15 +117,20 @@ def search_files(
     for file in _searchable(start):
         if searched + skipped == MAX_SEARCHED_FILES:
             return _report(text, phrase, words, f"the first {MAX_SEARCHED_FILES} files")
-        content = _text_of(context.workspace, file)
+        content = _text_of(context.workspace, file) if _permitted(context, file) else None
         searched, skipped = (searched, skipped + 1) if content is None else (searched + 1, skipped)
         for line, has_phrase in _hits(context.workspace, file, content or "", wanted):
             (phrase if has_phrase else words).append(line)
         if len(phrase) > 10 * MAX_HITS:
             break
     where = f"{searched} file{'' if searched == 1 else 's'}"
-    unread = f"; {skipped} could not be read or {'is' if skipped == 1 else 'are'} larger than {size(MAX_SEARCHED_SIZE)}"
+    be = "is" if skipped == 1 else "are"
+    unread = f"; {skipped} could not be read, {be} off limits or larger than {size(MAX_SEARCHED_SIZE)}"
     return _report(text, phrase, words, where + (unread if skipped else ""))
+
+
+def _permitted(context: ToolContext, file: Path) -> bool:
+    return context.permitted({"path": context.workspace.name(file)})
 
 
 def _searchable(start: Path) -> Iterator[Path]:

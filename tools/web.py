@@ -47,9 +47,9 @@ def _complete(url: str) -> str:
 
 
 @tool(effect=Effect.NETWORK, asks=True, enabled=False, preview=_preview, scope=_scope)
-def fetch_url(url: Annotated[str, "such as https://example.org/page"]) -> str:
+def fetch_url(context: ToolContext, url: Annotated[str, "such as https://example.org/page"]) -> str:
     """Read a public web page as text when the user gives its address."""
-    return fetch(url, is_public)
+    return fetch(url, is_public, permitted=lambda target: context.permitted({"url": target}))
 
 
 def is_public(address: Address) -> bool:
@@ -89,8 +89,15 @@ class _Answer:
     cut: bool
 
 
-def fetch(url: str, allowed: Callable[[Address], bool], resolved: Callable[[str], list[Address]] = resolve) -> str:
+def fetch(
+    url: str,
+    allowed: Callable[[Address], bool],
+    resolved: Callable[[str], list[Address]] = resolve,
+    permitted: Callable[[str], bool] = lambda _target: True,
+) -> str:
     """The text of a page, connecting only to addresses that are `allowed`, within TIMEOUT.
+
+    Redirects are followed to what is `permitted`.
 
     Raises:
         ToolError: the address is refused or wrong, there is no answer in time, or the answer is no text.
@@ -99,7 +106,7 @@ def fetch(url: str, allowed: Callable[[Address], bool], resolved: Callable[[str]
 
     def work() -> None:
         try:
-            future.set_result(_followed(url, allowed, resolved))
+            future.set_result(_followed(url, allowed, resolved, permitted))
         except BaseException as error:  # handed to the caller, whatever it is
             future.set_exception(error)
 
@@ -111,7 +118,12 @@ def fetch(url: str, allowed: Callable[[Address], bool], resolved: Callable[[str]
         raise ToolError(f"{url} did not answer within {TIMEOUT:g} seconds.") from None
 
 
-def _followed(url: str, allowed: Callable[[Address], bool], resolved: Callable[[str], list[Address]]) -> str:
+def _followed(
+    url: str,
+    allowed: Callable[[Address], bool],
+    resolved: Callable[[str], list[Address]],
+    permitted: Callable[[str], bool],
+) -> str:
     import httpx
 
     target = _checked(_complete(url))
@@ -125,6 +137,8 @@ def _followed(url: str, allowed: Callable[[Address], bool], resolved: Callable[[
             if answer.location is None:
                 return _told(target, answer)
             target = _checked(answer.location, target)
+            if not permitted(str(target)):
+                raise ToolError(f"{url} leads on to {target}, for which no permission was given.")
     raise ToolError(f"{url} redirects more than {MAX_REDIRECTS} times.")
 
 

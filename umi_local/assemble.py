@@ -29,7 +29,6 @@ from umi_local.settings import Mode, Settings
 from umi_local.setups import Setup
 from umi_local.styles.data import chat_style, flat_style, worked_examples
 from umi_local.toolbox import Approval, Effect, LocalToolbox, Tool, ToolContext, Workspace
-from umi_local.toolbox.ranking import Ranking, search_tool
 from umi_local.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -132,9 +131,7 @@ def _expressible(toolbox: LocalToolbox, renderer: Renderer, emit: Emit) -> Local
                 found.append(tool)
         return found
 
-    hidden = kept(toolbox.hidden)
-    ranking = Ranking([tool.spec for tool in hidden]) if hidden else None
-    return replace(toolbox, tools=kept(toolbox.tools), hidden=hidden, ranking=ranking)
+    return replace(toolbox, tools=kept(toolbox.tools), hidden=kept(toolbox.hidden))
 
 
 def known_tools() -> tuple[Tool, ...]:
@@ -194,9 +191,7 @@ def toolbox_for(
     if len(tools) <= MOST_LISTED:
         return LocalToolbox(tools, context, approval)
     hidden = [tool for tool in tools if tool in extensions().tools]
-    ranking = Ranking([tool.spec for tool in hidden])
-    constant = [tool for tool in tools if tool not in hidden]
-    return LocalToolbox([*constant, search_tool(ranking)], context, approval, hidden, ranking)
+    return LocalToolbox([tool for tool in tools if tool not in hidden], context, approval, hidden)
 
 
 def context_for(toolbox: LocalToolbox) -> str:

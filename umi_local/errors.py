@@ -9,11 +9,10 @@
     │   ├── ModelMissing      3   a model file is not there and could not be fetched
     │   ├── ModelCorrupt      3   a file is truncated, not GGUF, or not the one that was promised
     │   └── ModelFailed       3   llama.cpp failed or its process died
-    ├── OutOfMemory           4
-    └── Interrupted           130
+    └── OutOfMemory           4
 
-The numbers are the exit codes of the command line. What a *model* gets wrong is never one of these: it is
-an error Observation or a StopReason. What *we* get wrong is a traceback.
+The numbers are the exit codes of the command line; Ctrl-C is 130. What a *model* gets wrong is never one of these: it
+is an error Observation or a StopReason. What *we* get wrong is a traceback.
 """
 
 from __future__ import annotations
@@ -67,7 +66,3 @@ class ModelFailed(ModelError):
 
 class OutOfMemory(UmiError):
     exit_code = 4
-
-
-class Interrupted(UmiError):
-    exit_code = 130

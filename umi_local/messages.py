@@ -163,4 +163,3 @@ class ModelInfo:
     context_tokens: int
     chat_template: str = ""
     end_of_turn: str = ""
-    begin_of_text: str = ""

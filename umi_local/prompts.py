@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from umi_local import parse
@@ -179,7 +179,7 @@ class FlatRenderer:
 
     def _history(self, trajectory: Trajectory) -> list[Segment]:
         segments: list[Segment] = []
-        messages = [*trajectory.history, *messages_of(trajectory, action_calls)]
+        messages = [*map(_in_actions, trajectory.history), *messages_of(trajectory, action_calls)]
         for before, message in zip([None, *messages], messages, strict=False):
             marker, ends = self.style.markers[message.speaker.value], message.speaker is not Speaker.OBSERVATION
             if self.folded and before and before.speaker is Speaker.PLANNER:
@@ -252,6 +252,16 @@ def _type(schema: dict[str, Any] | bool) -> str:
             return f"{{{inner}}}{note}"
         case kind:
             return f"{kind}{note}"
+
+
+def _in_actions(message: Message) -> Message:
+    """A message of an earlier run, which keeps its calls as JSON, in the paper's words."""
+    if message.speaker is not Speaker.CALLER:
+        return message
+    try:
+        return replace(message, text=action_calls(parse.json_calls(message.text)))
+    except ValueError:
+        return message  # a call of another agent, as it was
 
 
 def _document(tool: ToolSpec) -> str:

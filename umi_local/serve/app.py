@@ -22,7 +22,7 @@ from umi_local.errors import UmiError
 from umi_local.events import Event, RunEnded, TextWritten
 from umi_local.messages import Role
 from umi_local.serve.engine import Busy, Engine
-from umi_local.serve.wire import MODEL, Answer, BadRequest, Request, problem, request_of
+from umi_local.serve.wire import MODEL, Answer, BadRequest, Request, content, failure, problem, request_of
 from umi_local.stats import Stats
 from umi_local.trajectory import Trajectory
 
@@ -95,7 +95,7 @@ async def _answered(engine: Engine, asked: Request) -> Response:
     async with aclosing(engine.events(asked.query, asked.history)) as events:
         async for event in events:
             if isinstance(event, UmiError):
-                return JSONResponse(problem("server_error", str(event)), 500)
+                return JSONResponse(*failure(event))
             stats(event)
             run = event.trajectory if isinstance(event, RunEnded) else run
     if run is None:
@@ -111,7 +111,7 @@ async def _streamed(engine: Engine, asked: Request) -> AsyncGenerator[bytes, Non
     async with aclosing(engine.events(asked.query, asked.history)) as events:
         async for event in events:
             if isinstance(event, UmiError):
-                yield _line(problem("server_error", str(event)))
+                yield _line(failure(event)[0])
                 break
             stats(event)
             if isinstance(event, RunEnded):
@@ -139,7 +139,7 @@ def _delta(event: Event) -> dict[str, str]:
 
 def _ending(answer: Answer, run: Trajectory, written: str) -> list[dict[str, Any]]:
     """The last chunks: an answer that no summarizer wrote (one model in all roles), and why it ended."""
-    left = [] if written else [answer.chunk({"content": run.answer})]
+    left = [] if written else [answer.chunk({"content": content(run)})]
     return [*left, answer.chunk({}, run)]
 
 

@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from umi_local.errors import ContextFull, UmiError
 from umi_local.messages import Message, Speaker
 from umi_local.stats import Stats
 from umi_local.trajectory import StopReason, Trajectory
 
 MODEL = "umi-local"
 _SPEAKERS = {"user": Speaker.USER, "assistant": Speaker.CONCLUSION}
-_FINISHED = {StopReason.CONTEXT_FULL: "length", StopReason.CANCELLED: "length"}
+_FINISHED = {StopReason.CANCELLED: "length"}
+_GAVE_UP = "The agent gave up: its tools did not bring what was asked for."  # nobody reads a reason in an empty answer
 
 
 class BadRequest(Exception):
@@ -88,7 +90,7 @@ class Answer:
         self._head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": MODEL}
 
     def whole(self, run: Trajectory, stats: Stats) -> dict[str, Any]:
-        message = {"role": "assistant", "content": run.answer}
+        message = {"role": "assistant", "content": content(run)}
         choice = {"index": 0, "message": message, "finish_reason": _reason(run), "logprobs": None}
         return {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage(stats)}
 
@@ -109,8 +111,20 @@ def usage(stats: Stats) -> dict[str, int]:
     return {"prompt_tokens": max(0, read), "completion_tokens": written, "total_tokens": max(0, read) + written}
 
 
-def problem(kind: str, message: str) -> dict[str, Any]:
-    return {"error": {"type": kind, "message": message, "param": None, "code": None}}
+def content(run: Trajectory) -> str:
+    """The answer, or why there is none."""
+    return _GAVE_UP if run.stop is StopReason.GAVE_UP and not run.answer else run.answer
+
+
+def problem(kind: str, message: str, code: str | None = None) -> dict[str, Any]:
+    return {"error": {"type": kind, "message": message, "param": None, "code": code}}
+
+
+def failure(error: UmiError) -> tuple[dict[str, Any], int]:
+    """A run's error as an object and a status: too long a conversation is the client's to mend, the rest is ours."""
+    if isinstance(error, ContextFull):
+        return problem("invalid_request_error", error.problem, "context_length_exceeded"), 400
+    return problem("server_error", str(error)), 500
 
 
 def _reason(run: Trajectory) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 
 from umi_local.toolbox.audit import AuditLog
 from umi_local.toolbox.policy import Policy, Rule, Ruling
+from umi_local.toolbox.ranking import FIND_TOOLS
 from umi_local.toolbox.tool import Effect, Tool
 from umi_local.trajectory import Trajectory
 
 _PIPED = "This conversation has read piped text, which comes from outside"
 _ANSWERED = "This conversation holds earlier answers, which may tell what came from outside"
-FIND_TOOLS = "find_tools"  # the tool that finds others, which is made for each run
 RISKY = frozenset({Effect.WRITES, Effect.EXECUTES, Effect.NETWORK})
 
 
@@ -57,7 +57,8 @@ class Approval:
         rule = self.policy.find(tool.name, compared)
         tainted = bool(self.taint) and tool.effect in RISKY and not (self.foreseen and rule and rule.by_flag)
         reason = f"{self.taint}, so this is asked for again." if tainted else ""
-        if rule and rule.ruling is Ruling.ASK and not reason:
+        asks = rule is not None and rule.ruling is Ruling.ASK
+        if rule and asks and not reason:
             reason = f"{rule.origin or 'A rule'} says to ask each time."
         asked = bool(reason) or (rule is None and tool.asks)
         if rule and rule.ruling is Ruling.DENY:
@@ -65,13 +66,26 @@ class Approval:
         elif not asked:
             refusal, by = None, "rule" if rule else "default"
         elif self.ask is None:
-            remedy = reason if reason and not self.foreseen else f"--allow {tool.name} would allow it."
+            flag = f"--allow {tool.name} would allow it."
+            remedy = flag if not reason or (self.foreseen and not asks) else reason
             refusal, by = f"{tool.name} needs approval and nobody can be asked here; {remedy}", "nobody"
         else:
             allowed, by = self.ask(request(reason)), "person"
             refusal = None if allowed else f"The user did not allow this call of {tool.name}."
         self.audit.decided(tool.name, tool.effect.value, compared, refusal, by, str(rule or ""), self.taint)
         return refusal
+
+    def permits(self, tool: Tool, compared: Mapping[str, Any], further: Mapping[str, str]) -> bool:
+        """Whether a call that may run may go on to what other arguments would name, such as where a page redirects.
+
+        Nobody is asked in the middle of a call: no rule may speak against it, and where a rule on arguments spared a
+        question, rules must allow this, too.
+        """
+        rule = self.policy.find(tool.name, {**compared, **further})
+        if rule:
+            return rule.ruling is Ruling.ALLOW
+        granted = self.policy.find(tool.name, compared)
+        return not (tool.asks and granted and granted.arguments)
 
     def saw(self, tool: Tool) -> None:
         """Note that a tool's result has been read."""

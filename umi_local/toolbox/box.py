@@ -5,40 +5,51 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 from umi_local.messages import Observation, ToolCall, ToolSpec
 from umi_local.toolbox.approval import Approval, ApprovalRequest
 from umi_local.toolbox.policy import Rule, as_compared
-from umi_local.toolbox.ranking import FITTING, Found, Ranking
+from umi_local.toolbox.ranking import FITTING, Found, Ranking, search_tool
 from umi_local.toolbox.tool import Tool, ToolContext, ToolError
 
 
 @dataclass(frozen=True)
 class LocalToolbox:
-    """Tools that run in this process under one approval. `hidden` ones are listed only where they fit a query."""
+    """Tools that run in this process under one approval.
+
+    `hidden` ones are listed only where they fit a query; where there are any, a tool that looks for them is listed too.
+    """
 
     tools: Sequence[Tool]
     context: ToolContext
     approval: Approval = field(default_factory=Approval)
     hidden: Sequence[Tool] = ()
-    ranking: Ranking | None = None
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        return tuple(tool.spec for tool in self.tools)
+        return tuple(tool.spec for tool in self._listed)
 
     def fitting(self, query: str) -> tuple[ToolSpec, ...]:
         """The hidden tools that fit a query best."""
-        return self.ranking.search(query, FITTING) if self.ranking else ()
+        return self._ranking.search(query, FITTING) if self.hidden else ()
+
+    @cached_property
+    def _ranking(self) -> Ranking:
+        return Ranking([tool.spec for tool in self.hidden])
+
+    @cached_property
+    def _listed(self) -> tuple[Tool, ...]:
+        """The constant part."""
+        return (*self.tools, *([search_tool(self._ranking)] if self.hidden else []))
 
     def run(self, call: ToolCall) -> Observation:
         """Run one call. Whatever goes wrong becomes an error Observation that the planner can act on."""
-        tool = next((tool for tool in (*self.tools, *self.hidden) if tool.name == call.name), None)
+        tool = next((tool for tool in (*self._listed, *self.hidden) if tool.name == call.name), None)
         if tool is None:
-            known = ", ".join(tool.name for tool in self.tools)
+            known = ", ".join(tool.name for tool in self._listed)
             return self._refused(call, "", f"There is no tool {call.name!r}. The tools are: {known}.")
         try:
             arguments = tool.validate(call.arguments)
@@ -51,7 +62,8 @@ class LocalToolbox:
             if refusal:
                 return Observation(refusal, is_error=True, denied=True)
             self.approval.saw(tool)
-            result = tool.call(self.context, arguments)
+            further = partial(self.approval.permits, tool, {**arguments, **scope})
+            result = tool.call(replace(self.context, permitted=further), arguments)
             if isinstance(result, Found):
                 return Observation(result.text, found=result.tools)
             return Observation(as_text(result))
@@ -70,7 +82,8 @@ class LocalToolbox:
         self, tool: Tool, arguments: Mapping[str, Any], scope: Mapping[str, Any], reason: str
     ) -> ApprovalRequest:
         preview = tool.preview(self.context, arguments) if tool.preview else ""
-        always = Rule.exactly(tool.name, {name: as_compared(value) for name, value in scope.items()})
+        shown = {name: as_compared(value) for name, value in scope.items()}
+        always = Rule.exactly(tool.name, shown, whole=tool.scope is None)
         return ApprovalRequest(tool.name, tool.effect.value, arguments, preview, reason, always)
 
 

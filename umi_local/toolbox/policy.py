@@ -3,6 +3,7 @@
     write_file                       every call of the tool
     write_file(path=notes/*.md)      calls whose path is a Markdown file right inside notes
     github__*(repo="me/**")          all tools of an MCP server, on anything below me/
+    github__star!(repo=me/umi)       that call with no further argument
 
 `*` and `?` stand for characters but not for `/`; `**` stands for any; a backslash takes a meaning away. A pattern with
 a comma, bracket or line break is written as a JSON string. Arguments are compared in the form in which the tool will
@@ -21,7 +22,7 @@ from enum import StrEnum
 from typing import Any
 
 _FLAG = "--"  # how the origin of a rule of the command line begins
-_RULE = re.compile(r"\s*([\w*?-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_RULE = re.compile(r"\s*([\w*?-]+)(!?)\s*(?:\((.*)\))?\s*", re.DOTALL)
 _ARGUMENT = re.compile(r'\s*([^\s=,()"]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^,"]*)\s*(?:,|$)', re.DOTALL)
 _GLOB = re.compile(r"\\(.)|(\*\*)|(\*)|(\?)|(.)", re.DOTALL)
 _PLAIN = re.compile(r'[^,"()\n\r]*')
@@ -37,12 +38,16 @@ class Ruling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A ruling on all calls that fit. `origin` says where the rule was written, for the person who meets it."""
+    """A ruling on all calls that fit; on those with no further arguments alone if it is `whole`.
+
+    `origin` says where the rule was written, for the person who meets it.
+    """
 
     ruling: Ruling
     tool: str
     arguments: tuple[tuple[str, str], ...] = ()
     origin: str = ""
+    whole: bool = False
 
     @classmethod
     def parse(cls, text: str, ruling: Ruling, origin: str) -> Rule:
@@ -55,7 +60,7 @@ class Rule:
         if found is None:
             raise ValueError(f"{text!r} is no rule such as write_file or write_file(path=notes/*)")
         arguments = []
-        rest = (found[2] or "").strip()
+        rest = (found[3] or "").strip()
         while rest:
             argument = _ARGUMENT.match(rest)
             if argument is None:
@@ -63,13 +68,13 @@ class Rule:
             pattern = argument[2].strip()
             arguments.append((argument[1], json.loads(pattern) if pattern.startswith('"') else pattern))
             rest = rest[argument.end() :]
-        return cls(ruling, found[1], tuple(arguments), origin)
+        return cls(ruling, found[1], tuple(arguments), origin, bool(found[2]))
 
     @classmethod
-    def exactly(cls, tool: str, arguments: Mapping[str, str], origin: str = "") -> Rule:
-        """The rule that allows this tool with these arguments and nothing else."""
+    def exactly(cls, tool: str, arguments: Mapping[str, str], origin: str = "", whole: bool = False) -> Rule:
+        """The rule that allows this tool with these arguments; if `whole`, with no others beside them."""
         literal = tuple((name, re.sub(r"([*?\\])", r"\\\1", value)) for name, value in arguments.items())
-        return cls(Ruling.ALLOW, tool, literal, origin)
+        return cls(Ruling.ALLOW, tool, literal, origin, whole)
 
     @property
     def by_flag(self) -> bool:
@@ -78,16 +83,19 @@ class Rule:
 
     def fits(self, tool: str, arguments: Mapping[str, Any]) -> bool:
         """Whether a call is meant; a rule on an argument that the call does not have is not about it."""
+        if self.whole and len(arguments) > len(self.arguments):
+            return False
         return bool(_regex(self.tool).fullmatch(tool)) and all(
             name in arguments and _regex(pattern).fullmatch(as_compared(arguments[name]))
             for name, pattern in self.arguments
         )
 
     def __str__(self) -> str:
+        tool = self.tool + ("!" if self.whole else "")
         if not self.arguments:
-            return self.tool
+            return tool
         written = (f"{name}={_quoted(pattern)}" for name, pattern in self.arguments)
-        return f"{self.tool}({', '.join(written)})"
+        return f"{tool}({', '.join(written)})"
 
 
 @dataclass(frozen=True, slots=True)

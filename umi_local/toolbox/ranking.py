@@ -10,6 +10,7 @@ from typing import Annotated
 from umi_local.messages import ToolSpec
 from umi_local.toolbox.tool import Tool, tool
 
+FIND_TOOLS = "find_tools"  # the name of what `search_tool` makes
 FITTING = 8  # tools that are listed for a request beside the constant ones
 _FOUND = 5  # tools of one search
 

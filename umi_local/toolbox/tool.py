@@ -33,17 +33,24 @@ def _local_time() -> datetime:
     return datetime.now().astimezone()
 
 
+def _anything(_further: Mapping[str, str]) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """What a tool may touch. A function gets it by having a parameter of this type; the model never sees it.
 
-    `clock` tells the time in the user's own zone. `journal` keeps what files held before they are changed.
+    `clock` tells the time in the user's own zone. `journal` keeps what files held before they are changed. A call that
+    leads to more than its arguments name (a folder to its files, an address to another) asks `permitted` of each,
+    with the argument that would name it, in the form of the tool's `scope`.
     """
 
     workspace: Workspace
     notes: Path
     clock: Callable[[], datetime] = _local_time
     journal: Journal | None = None
+    permitted: Callable[[Mapping[str, str]], bool] = _anything
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,6 @@ class Weights:
             context_tokens=context_tokens,
             chat_template=self.metadata("tokenizer.chat_template"),
             end_of_turn=self._token_text(llama_cpp.llama_vocab_eos(self.vocab)),
-            begin_of_text=self._token_text(llama_cpp.llama_vocab_bos(self.vocab)),
         )
 
     def _token_text(self, token: int) -> str:
