@@ -13,9 +13,10 @@ from umi_local.cli.main import run as run_command
 from umi_local.conversation import Verdict, offered
 from umi_local.errors import ConfigError, UsageError
 from umi_local.messages import Observation, ToolCall
-from umi_local.permissions import PROJECT_FILE, approval_for, journal_of, kept_rules, remember
+from umi_local.permissions import always_file, approval_for, journal_of, kept_rules, remember
 from umi_local.settings import Permissions, Settings
 from umi_local.toolbox import (
+    PROJECT_FILE,
     Approval,
     ApprovalRequest,
     AuditLog,
@@ -98,6 +99,34 @@ def test_an_always_fits_exactly_what_was_shown_also_when_read_again(value: str) 
     assert again.fits("write_file", {"path": value})
     assert not again.fits("write_file", {"path": value + "x"})
     assert "\n" not in str(rule)
+
+
+@pytest.mark.parametrize("name", ["x=)\rrun_python\rsrv__t(y", "x)\nrun_python\n", "start date", 'a"b', "a,b"])
+def test_a_rule_that_would_be_read_as_another_is_offered_and_kept_nowhere(name: str) -> None:
+    rule = Rule.exactly("srv__t", {name: "v"}, whole=True)
+    assert not rule.is_writable
+    with pytest.raises(UsageError, match="cannot be written down"):
+        remember(rule)
+    assert not kept_rules()
+
+
+def test_a_rule_is_kept_behind_a_line_that_a_person_left_open() -> None:
+    always_file().parent.mkdir(parents=True, exist_ok=True)
+    always_file().write_text("run_python", encoding="utf-8")
+    remember(Rule.exactly("write_file", {"path": " a.md "}))
+    assert [str(rule) for rule in kept_rules()] == ["run_python", 'write_file(path=" a.md ")']
+
+
+@pytest.mark.parametrize(
+    "path", [PROJECT_FILE, f"./x/../{PROJECT_FILE}", ".UMI-LOCAL.toml", "sub/.umi-local.toml", "link"]
+)
+def test_the_agent_does_not_rewrite_the_rules_that_it_is_held_to(path: str, tmp_path: Path) -> None:
+    (tmp_path / PROJECT_FILE).write_text('[permissions]\ndeny = ["write_file(path=locked/**)"]\n', encoding="utf-8")
+    (tmp_path / "link").symlink_to(tmp_path / PROJECT_FILE)
+    own = box(tmp_path, approval_for(Settings(), tmp_path, ["write_file"]))
+    told = write(own, path)
+    assert told.is_error and "only a person may change" in told.content
+    assert "locked" in (tmp_path / PROJECT_FILE).read_text(encoding="utf-8")
 
 
 def test_an_always_without_a_scope_allows_no_further_arguments() -> None:

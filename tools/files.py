@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from umi_local.toolbox import Effect, ToolContext, ToolError, Workspace, tool
+from umi_local.toolbox import PROJECT_FILE, Effect, ToolContext, ToolError, Workspace, tool
 
 MAX_LISTED = 100
 MAX_READ = 200_000  # bytes
@@ -248,6 +248,9 @@ def _writable(workspace: Workspace, path: str) -> Path:
         raise ToolError(f"{path or 'The empty path'} is a folder; give the path of a file.")
     if file.exists() and not file.is_file():
         raise ToolError(f"{path} is not a regular file.")
+    # Whoever is held to rules must not rewrite them. File systems may ignore case.
+    if file.name.lower() == PROJECT_FILE or file == (workspace.root / PROJECT_FILE).resolve():
+        raise ToolError(f"{path} holds the rules of this folder, which only a person may change.")
     nearest = next(parent for parent in file.parents if parent.exists())
     if not nearest.is_dir():
         raise ToolError(f"{workspace.name(nearest)} is a file, so no file can be inside it.")

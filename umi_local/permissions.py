@@ -12,9 +12,8 @@ from pydantic import ValidationError
 from umi_local.errors import ConfigError, UsageError
 from umi_local.paths import audit_file, cannot_write, config_dir, journals_dir
 from umi_local.settings import Permissions, Settings
-from umi_local.toolbox import Approval, ApprovalRequest, AuditLog, Journal, Rule, Ruling, policy_of
+from umi_local.toolbox import PROJECT_FILE, Approval, ApprovalRequest, AuditLog, Journal, Rule, Ruling, policy_of
 
-PROJECT_FILE = ".umi-local.toml"
 _ALWAYS = "always.txt"
 
 
@@ -65,12 +64,19 @@ def remember(rule: Rule) -> None:
     """Let a rule hold from now on, in every session.
 
     Raises:
+        UsageError: its text would be read as another rule, or as more than one.
         StorageError: it cannot be written down.
     """
+    if not rule.is_writable:
+        raise UsageError(
+            f"The rule for {rule.tool} cannot be written down.", "Allow the call once, or for the session."
+        )
     path = always_file()
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(f"{rule}\n")
+        with path.open("a+b") as file:
+            file.seek(max(0, file.tell() - 1))
+            whole = file.read(1) in (b"", b"\n")  # a person may have edited the file
+            file.write(f"{'' if whole else chr(10)}{rule}\n".encode())
     except OSError as error:
         raise cannot_write(path, error) from error
 

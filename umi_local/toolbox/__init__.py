@@ -6,9 +6,10 @@ from umi_local.toolbox.box import LocalToolbox
 from umi_local.toolbox.journal import Journal
 from umi_local.toolbox.policy import Policy, Rule, Ruling, policy_of
 from umi_local.toolbox.tool import Effect, Tool, ToolContext, ToolError, tool
-from umi_local.toolbox.workspace import Workspace
+from umi_local.toolbox.workspace import PROJECT_FILE, Workspace
 
 __all__ = [
+    "PROJECT_FILE",
     "Approval",
     "ApprovalRequest",
     "AuditLog",

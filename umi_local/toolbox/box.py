@@ -84,7 +84,9 @@ class LocalToolbox:
         preview = tool.preview(self.context, arguments) if tool.preview else ""
         shown = {name: as_compared(value) for name, value in scope.items()}
         always = Rule.exactly(tool.name, shown, whole=tool.scope is None)
-        return ApprovalRequest(tool.name, tool.effect.value, arguments, preview, reason, always)
+        return ApprovalRequest(
+            tool.name, tool.effect.value, arguments, preview, reason, always if always.is_writable else None
+        )
 
 
 def as_text(result: Any) -> str:

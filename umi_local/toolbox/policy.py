@@ -25,7 +25,7 @@ _FLAG = "--"  # how the origin of a rule of the command line begins
 _RULE = re.compile(r"\s*([\w*?-]+)(!?)\s*(?:\((.*)\))?\s*", re.DOTALL)
 _ARGUMENT = re.compile(r'\s*([^\s=,()"]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^,"]*)\s*(?:,|$)', re.DOTALL)
 _GLOB = re.compile(r"\\(.)|(\*\*)|(\*)|(\?)|(.)", re.DOTALL)
-_PLAIN = re.compile(r'[^,"()\n\r]*')
+_PLAIN = re.compile(r'(?!\s)[^,"()\n\r]*(?<!\s)')
 
 
 class Ruling(StrEnum):
@@ -75,6 +75,16 @@ class Rule:
         """The rule that allows this tool with these arguments; if `whole`, with no others beside them."""
         literal = tuple((name, re.sub(r"([*?\\])", r"\\\1", value)) for name, value in arguments.items())
         return cls(Ruling.ALLOW, tool, literal, origin, whole)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the rule's text, on one line, reads as this rule again: its names may come from a server."""
+        text = str(self)
+        try:
+            again = Rule.parse(text, self.ruling, self.origin)
+        except ValueError:
+            return False
+        return again == self and not set(text) & set("\r\n")
 
     @property
     def by_flag(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+PROJECT_FILE = ".umi-local.toml"  # a workspace's own rules
 _BY_DESCRIPTOR = os.open in os.supports_dir_fd  # not on Windows
 _SHOWN = 24
 _HEADER_BYTES = 160
