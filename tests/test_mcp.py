@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -31,14 +32,14 @@ class Servers:
     def __init__(self, folder: Path, args: list[str], **more: Any) -> None:
         self.file, self.pins, self.folder = ServerFile(folder / "mcp.json"), folder / "pins.json", folder
         self.file.add("srv", {"command": sys.executable, "args": args, **more})
-        self.manager = Manager(self.file, self.pins)
+        self.manager = Manager(self.file)
         self.offers = {offer.name: offer for offer in self.manager.offers("srv")}
         trust(self.pins, "srv", self.offers.values())
 
     def again(self) -> None:
         """As in the next process."""
         self.manager.close()
-        self.manager = Manager(self.file, self.pins)
+        self.manager = Manager(self.file)
 
     def box(self) -> LocalToolbox:
         tools = tools_of(self.manager, self.file, self.pins)
@@ -106,7 +107,7 @@ def test_a_real_server_behind_an_address_is_called(tmp_path: Path) -> None:
             time.sleep(0.1)
         file = ServerFile(tmp_path / "mcp.json")
         file.add("srv", {"url": f"http://127.0.0.1:{port}/mcp"})
-        manager = Manager(file, tmp_path / "pins.json")
+        manager = Manager(file)
         trust(tmp_path / "pins.json", "srv", manager.offers("srv"))
         (tool,) = tools_of(manager, file, tmp_path / "pins.json")
         assert tool.function(**tool.validate({"a": 2, "b": 3})) == "5"
@@ -145,6 +146,38 @@ def test_a_server_that_hangs_is_a_failed_observation_in_time(made: Any) -> None:
     seen = servers.call("echo", text="a")
     assert seen.is_error
     assert time.monotonic() - started < 10
+
+
+def test_a_server_that_does_not_start_in_time_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("umi_local.mcp.connection._START_SECONDS", 1.0)
+    file, mark = ServerFile(tmp_path / "mcp.json"), tmp_path / "pid"
+    code = f"import os, pathlib, time; pathlib.Path({str(mark)!r}).write_text(str(os.getpid())); time.sleep(300)"
+    file.add("srv", {"command": sys.executable, "args": ["-c", code]})
+    manager = Manager(file)
+    before = threading.active_count()
+    for _ in range(2):
+        with pytest.raises(ToolError, match="did not start within"):
+            manager.offers("srv")
+        deadline = time.monotonic() + 10
+        while Path(f"/proc/{mark.read_text()}").exists() or threading.active_count() > before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    manager.close()
+
+
+@pytest.mark.parametrize("schema", [{"properties": []}, {"type": "object", "properties": {"a": {"properties": 1}}}])
+def test_properties_that_are_not_named_are_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(ToolError, match="not described by name"):
+        narrowed(schema)
+
+
+def test_two_tools_of_one_name_for_models_are_not_both_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [{"name": name, "description": "", "parameters": {"type": "object"}} for name in ("get.x", "get_x")]
+    monkeypatch.setattr("umi_local.mcp.connection.Connection.tools", lambda _self: told)
+    file = ServerFile(tmp_path / "mcp.json")
+    file.add("srv", {"command": sys.executable, "args": []})
+    first, second = Manager(file).offers("srv")
+    assert not first.problem and "same name" in second.problem
 
 
 def test_a_server_that_dies_is_a_failed_observation_and_is_started_again(made: Any) -> None:
@@ -190,7 +223,7 @@ def test_what_is_no_server_is_told_in_a_sentence(tmp_path: Path) -> None:
     file = ServerFile(tmp_path / "mcp.json")
     file.add("bad", {"command": sys.executable, "args": [HOSTILE, "garbage", str(tmp_path / "s")]})
     file.add("none", {"command": str(tmp_path / "no-such-program")})
-    manager = Manager(file, tmp_path / "pins.json")
+    manager = Manager(file)
     for name in ("bad", "none"):
         with pytest.raises(ToolError, match=f"server {name}"):
             manager.offers(name)
@@ -220,7 +253,7 @@ def test_a_variable_that_is_not_set_is_told_before_anything_runs(tmp_path: Path)
     file = ServerFile(tmp_path / "mcp.json")
     file.add("srv", {"command": sys.executable, "args": ["-c", ""], "env": {"TOKEN": "${env:NOT_SET_ANYWHERE}"}})
     with pytest.raises(ToolError, match="NOT_SET_ANYWHERE"):
-        Manager(file, tmp_path / "pins.json").offers("srv")
+        Manager(file).offers("srv")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"mcpServers": []}', '{"mcpServers": {"UP": {"command": "x"}}}'])

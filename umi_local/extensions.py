@@ -93,7 +93,7 @@ def own_files() -> list[Path]:
 @cache
 def manager() -> Manager:
     """The MCP servers of this process; they end with it."""
-    made = Manager(ServerFile(servers_file()), trusted_file())
+    made = Manager(ServerFile(servers_file()))
     atexit.register(made.close)
     return made
 

@@ -52,7 +52,7 @@ class Soak:
         for name in ("hangs", "dies"):
             args = [str(HERE.parent / "hostile_server.py"), name, str(folder / name)]
             servers.add(name, {"command": sys.executable, "args": args, "timeout": 0.3})
-        self.manager = Manager(servers, pins)
+        self.manager = Manager(servers)
         for name in ("hangs", "dies"):
             trust(pins, name, self.manager.offers(name))
         self.tools = [calculator, write_file]

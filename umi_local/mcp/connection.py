@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -37,7 +37,7 @@ class Connection:
         self._name, self._server = name, server
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Client | None = None
-        self._stop: asyncio.Event | None = None
+        self._end: Callable[[], object] | None = None  # ends the session from within its loop
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
 
@@ -59,11 +59,11 @@ class Connection:
 
     def close(self) -> None:
         """End the server; one that was reached by its address is only left."""
-        loop, stop, thread = self._loop, self._stop, self._thread
-        self._loop = self._client = self._stop = self._thread = None
-        if loop and stop and thread:
+        loop, end, thread = self._loop, self._end, self._thread
+        self._loop = self._client = self._end = self._thread = None
+        if loop and end and thread:
             with suppress(RuntimeError):  # the loop has ended by itself
-                loop.call_soon_threadsafe(stop.set)
+                loop.call_soon_threadsafe(end)
             thread.join(5)
 
     def _running(self) -> Client:
@@ -103,7 +103,11 @@ class Connection:
         from mcp.client.streamable_http import streamable_http_client
         from mcp.shared._httpx_utils import create_mcp_http_client
 
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        stop, starting = asyncio.Event(), asyncio.current_task()
+        assert starting is not None
+        if self._given_up:
+            return
+        self._loop, self._end = asyncio.get_running_loop(), starting.cancel  # a start may never come to its end
         server = self._server
         with open(os.devnull, "w") as silent:  # noqa: PTH123 - what servers log is not for our terminal
             if server.command:
@@ -115,8 +119,16 @@ class Connection:
                 http = create_mcp_http_client(headers=resolved(server.headers))
                 transport = streamable_http_client(server.url, http_client=http)
             async with Client(transport, read_timeout_seconds=server.timeout) as client:
+                if self._given_up:
+                    return
+                self._end = stop.set
                 ready.set_result(client)
-                await self._stop.wait()
+                await stop.wait()
+
+    @property
+    def _given_up(self) -> bool:
+        """Whether nobody waits for this thread's session any more: it took too long to start."""
+        return self._thread is not threading.current_thread()
 
     async def _list(self, client: Client) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from umi_local.mcp.connection import Connection
 from umi_local.mcp.servers import ServerFile
 from umi_local.messages import ToolSpec
+from umi_local.paths import cannot_write
 from umi_local.toolbox import Effect, Tool, ToolError
 
 _LONGEST_DESCRIPTION = 400  # characters; a small model reads every one of them at every turn
@@ -67,8 +68,8 @@ class SchemaTool(Tool):
 class Manager:
     """The connections of this process, each opened when it is first needed."""
 
-    def __init__(self, file: ServerFile, pins: Path) -> None:
-        self._file, self._pins = file, pins
+    def __init__(self, file: ServerFile) -> None:
+        self._file = file
         self._connections: dict[str, Connection] = {}
         self._checked: dict[str, dict[str, str]] = {}
 
@@ -98,7 +99,13 @@ class Manager:
 
     def offers(self, server: str) -> list[Offer]:
         """What a server offers now. Raises ToolError if it cannot be asked."""
-        return [_judged(Offer(server, described)) for described in self.connection(server).tools()]
+        offers: list[Offer] = []
+        for described in self.connection(server).tools():
+            offer = _judged(Offer(server, described))
+            if not offer.problem and any(other.name == offer.name for other in offers if not other.problem):
+                offer = Offer(server, described, "another of its tools has the same name for models")
+            offers.append(offer)
+        return offers
 
     def close(self) -> None:
         for connection in self._connections.values():
@@ -107,11 +114,18 @@ class Manager:
 
 
 def trust(pins: Path, server: str, offers: Iterable[Offer]) -> None:
-    """Remember what a person has seen of a server's tools; only that will be called."""
+    """Remember what a person has seen of a server's tools; only that will be called.
+
+    Raises:
+        StorageError: it cannot be written down.
+    """
     kept = {**_pinned(pins), server: [dict(offer.described) for offer in offers if not offer.problem]}
     draft = pins.with_suffix(".tmp")
-    draft.write_text(json.dumps(kept), encoding="utf-8")
-    draft.replace(pins)
+    try:
+        draft.write_text(json.dumps(kept), encoding="utf-8")
+        draft.replace(pins)
+    except OSError as error:
+        raise cannot_write(pins, error) from error
 
 
 def tools_of(manager: Manager, file: ServerFile, pins: Path) -> tuple[Tool, ...]:
@@ -162,9 +176,11 @@ def _narrow(schema: Any, depth: int) -> Any:
         return schema
     if not str(schema.get("$ref", "#/$defs/")).startswith("#/$defs/"):
         raise ToolError("its schema refers to another document")
-    names = schema.get("properties")
+    names = schema.get("properties", {})
+    if not isinstance(names, dict):
+        raise ToolError("its properties are not described by name")
     kept = {key: _narrow(value, depth + 1) for key, value in schema.items() if key not in _DROPPED}
-    if isinstance(names, dict):  # properties may have any name, also those that are dropped as keywords
+    if "properties" in schema:  # they may have any name, also those that are dropped as keywords
         kept["properties"] = {name: _narrow(value, depth + 1) for name, value in names.items()}
     if "description" in kept and isinstance(kept["description"], str):
         kept["description"] = plain_text(kept["description"])
