@@ -8,7 +8,7 @@ from functools import partial
 
 from umi_local.errors import ContextFull, UmiError
 from umi_local.events import CallEnded, CallStarted, RunEnded, RunStarted, StepEnded
-from umi_local.messages import Message, Observation, Role, ToolCall, ToolSpec
+from umi_local.messages import Message, Observation, Role, ToolCall
 from umi_local.observations import Repeats, cut
 from umi_local.protocols import Backend, Emit, Toolbox
 from umi_local.roles import Crew, Incomplete
@@ -44,12 +44,9 @@ class Agent:
         query: str,
         history: Sequence[Message] = (),
         context: str = "",
-        found: Sequence[ToolSpec] = (),
         outside: bool = False,
     ) -> Trajectory:
-        """Answer a query. `found` are tools that were chosen for it beside the toolbox's constant ones.
-
-        With `outside` the query holds text that the user need not have written.
+        """Answer a query. With `outside` the query holds text that the user need not have written.
 
         Returns:
             The whole run, with its answer and why it stopped.
@@ -59,7 +56,12 @@ class Agent:
             every other UmiError.
         """
         trajectory = Trajectory(
-            query, tuple(self.toolbox.specs), tuple(history), context, found=tuple(found), outside=outside
+            query,
+            tuple(self.toolbox.specs),
+            tuple(history),
+            context,
+            found=tuple(self.toolbox.fitting(query)),
+            outside=outside,
         )
         self.emit(RunStarted(trajectory))
         self._run = trajectory

@@ -107,7 +107,7 @@ class Conversation:
         if self._stop:  # while the model was loaded
             self._agent.cancel()
         try:
-            run = self._agent.run(question, history, context_for(toolbox), toolbox.fitting(question))
+            run = self._agent.run(question, history, context_for(toolbox))
         finally:
             self._agent = None
         return run, stats.to_json(time.monotonic() - started)

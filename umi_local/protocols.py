@@ -56,4 +56,7 @@ class Toolbox(Protocol):
     @property
     def specs(self) -> Sequence[ToolSpec]: ...
 
+    def fitting(self, query: str) -> Sequence[ToolSpec]:
+        """Tools that are listed for this query alone, beside the constant ones."""
+
     def run(self, call: ToolCall) -> Observation: ...

@@ -124,7 +124,7 @@ def answer(
         emit = broadcast(stats, *listeners)
         tell_of_servers(wanted, emit)
         agent = agent_for(wanted, backend, toolbox, emit)
-        trajectory = agent.run(question, history, context_for(toolbox), toolbox.fitting(question), outside)
+        trajectory = agent.run(question, history, context_for(toolbox), outside)
     finally:
         backend.close()
     return trajectory, stats.to_json(time.monotonic() - started)

@@ -104,7 +104,7 @@ class Served:
         toolbox = toolbox_for(self._tools, self._workspace, approval, "serve")
         self._agent = agent_for(self._wanted, self._backend, toolbox, emit)
         try:
-            return self._agent.run(query, history, context_for(toolbox), toolbox.fitting(query))
+            return self._agent.run(query, history, context_for(toolbox))
         finally:
             self._agent = None
 

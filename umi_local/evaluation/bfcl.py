@@ -67,6 +67,9 @@ class Session:
     def specs(self) -> Sequence[ToolSpec]:
         return self.question.tools
 
+    def fitting(self, query: str) -> Sequence[ToolSpec]:
+        return ()
+
     def run(self, call: ToolCall) -> Observation:
         if call.name not in {spec.name for spec in self.specs}:
             return Observation(f"There is no tool {call.name!r}.", is_error=True)

@@ -75,6 +75,9 @@ class Replay:
     def specs(self) -> Sequence[ToolSpec]:
         return self.record.trajectory.tools
 
+    def fitting(self, query: str) -> Sequence[ToolSpec]:
+        return ()
+
     def run(self, call: ToolCall) -> Observation:
         if call.name not in {spec.name for spec in self.specs}:
             known = ", ".join(spec.name for spec in self.specs)
