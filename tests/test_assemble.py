@@ -8,7 +8,7 @@ from umi_local.assemble import renderer_for
 from umi_local.backends.scripted import ScriptedBackend
 from umi_local.backends.server import Server
 from umi_local.messages import ModelInfo, Role
-from umi_local.settings import Settings
+from umi_local.settings import Mode, Settings
 from umi_local.setups import setup
 from umi_local.trajectory import Trajectory
 
@@ -45,3 +45,11 @@ def test_a_beginning_that_every_conversation_has_is_marked_as_constant(tmp_path:
     assert one.constant == other.constant > 2
     assert one.trunk[: one.constant] == other.trunk[: other.constant]
     assert one.trunk[one.constant :] != other.trunk[other.constant :]
+
+
+def test_one_model_for_all_on_a_server_is_told_to_add_the_call_or_the_answer() -> None:
+    servers = {Role.SINGLE: Server("http://127.0.0.1:1/v1")}
+    renderer = renderer_for(setup(Settings(mode=Mode.SINGLE), servers=servers), Families([]))
+    said = str(renderer.render(Trajectory("Hello"), Role.SINGLE).messages)
+    assert "and the tool call" in said
+    assert "Planner:" not in said

@@ -57,6 +57,13 @@ def test_what_was_allowed_for_good_is_listed_with_the_command_that_takes_it_back
     assert found["taken_back_with"] == "umi-local tools revoke"
 
 
+def test_tools_that_were_left_out_are_told_without_json_too() -> None:
+    from umi_local.cli.doctor import _lines
+
+    told = list(_lines({"tools_left_out": ["The tools of a.py are left out: NameError."], "nothing": []}))
+    assert told == ["tools left out", "  The tools of a.py are left out: NameError."]
+
+
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 def test_the_command_prints_all_of_it_and_nothing_secret(
     flags: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -42,6 +42,29 @@ def test_only_the_decisions_that_are_open_may_be_written():
     assert "caller" not in grammar
 
 
+@pytest.mark.parametrize("role", [Role.CALLER, Role.SINGLE])
+def test_references_in_a_tools_schema_hold_in_that_of_a_whole_turn(role):
+    from jsonschema import Draft202012Validator
+
+    colour = {"$defs": {"C": {"enum": ["red"]}}, "type": "object", "properties": {"c": {"$ref": "#/$defs/C"}}}
+    size = {"$defs": {"C": {"enum": ["big"]}}, "type": "object", "properties": {"c": {"$ref": "#/$defs/C"}}}
+    run = Trajectory("q", (ToolSpec("a/b", "", colour), ToolSpec("size", "", size)))
+    schema = constraint_for(role, chat_style().language, run, (Next.CALL,), 1).schema
+
+    def fits(tool, value):
+        turn = {"calls": [{"name": tool, "arguments": {"c": value}}]}
+        turn |= {"rationale": "r", "next": "caller"} if role is Role.SINGLE else {}
+        return Draft202012Validator(schema).is_valid(turn)
+
+    assert fits("a/b", "red") and fits("size", "big")
+    assert not fits("a/b", "big") and not fits("size", "red")
+
+
+def test_an_argument_of_the_papers_style_may_speak_of_actions():
+    call = ToolCall("note", {"text": "Action: go home\nAction Input: none"})
+    assert parse.action_calls(action_calls([call])) == (call,)
+
+
 def test_a_schema_that_cannot_be_constrained_is_found_alone():
     language = chat_style().language
     odd = {"type": "object", "properties": {"x": {"$ref": "https://example.org/schema"}}}

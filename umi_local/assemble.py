@@ -77,12 +77,13 @@ def renderer_for(wanted: Setup, backend: Backend) -> Renderer:
         raise ConfigError(f"The pack {wanted.pack_name} has the style {name!r}.", known)
     style = chat_style()
     examples = worked_examples() if wanted.pack is None or wanted.pack.examples else None
+    cues = {**style.cues, "planner": style.cues["single"]} if folded else style.cues
     by_role: dict[Role, Renderer] = {}
     for role in wanted.served_roles:
-        by_role[role] = ChatRenderer(style, MessagesMarkup(style.cues), examples, folded)
+        by_role[role] = ChatRenderer(style, MessagesMarkup(cues), examples, folded)
     for role in wanted.local_roles:
         named = wanted.pack.markup if wanted.pack and wanted.packed(role) else "auto"
-        markup = markup_for(named, backend.describe(role), style.speakers, style.cues)
+        markup = markup_for(named, backend.describe(role), style.speakers, cues)
         by_role[role] = ChatRenderer(style, markup, examples, folded)
     first = by_role[wanted.roles[0]]
     return first if all(renderer == first for renderer in by_role.values()) else RoutedRenderer(by_role)

@@ -55,7 +55,12 @@ def inexpressible(tool: ToolSpec, language: Language) -> str:
 
 def _schema(role: Role, tools: Sequence[ToolSpec], choices: Sequence[Next], max_calls: int) -> dict[str, Any] | None:
     """What the grammar of the role's turn allows, as a JSON Schema; a server's text is put into our form afterwards."""
-    any_call = {"anyOf": [_object(name={"const": spec.name}, arguments=_closed(spec.parameters)) for spec in tools]}
+    shared: dict[str, Any] = {}
+    each = [
+        _object(name={"const": spec.name}, arguments=_moved(_closed(spec.parameters), f"tool{number}.", shared))
+        for number, spec in enumerate(tools)
+    ]
+    any_call = {"anyOf": each}
     calls = {"type": "array", "items": any_call, "minItems": 1, "maxItems": max_calls}
     rationale = {"type": "string"}
     rest: dict[Next, dict[str, Any]] = {
@@ -67,12 +72,34 @@ def _schema(role: Role, tools: Sequence[ToolSpec], choices: Sequence[Next], max_
         case Role.PLANNER:
             return _object(rationale=rationale, next={"enum": [choice.value for choice in choices]})
         case Role.CALLER:
-            return _object(calls=calls)
+            return {**_object(calls=calls), **_definitions(shared)}
         case Role.SINGLE:
             steps = [_object(rationale=rationale, next={"const": each.value}, **rest[each]) for each in choices]
-            return {"anyOf": steps}
+            return {"anyOf": steps, **_definitions(shared)}
         case Role.SUMMARIZER:
             return None
+
+
+def _definitions(shared: Mapping[str, Any]) -> dict[str, Any]:
+    return {"$defs": dict(shared)} if shared else {}
+
+
+def _moved(schema: dict[str, Any], prefix: str, shared: dict[str, Any]) -> Any:
+    """A tool's schema whose definitions go to those of the whole, since references are looked up from its root."""
+
+    def renamed(part: Any) -> Any:
+        if isinstance(part, list):
+            return [renamed(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        kept = {key: renamed(value) for key, value in part.items()}
+        if isinstance(part.get("$ref"), str):
+            kept["$ref"] = part["$ref"].replace("#/$defs/", f"#/$defs/{prefix}", 1)
+        return kept
+
+    found = renamed(schema)
+    shared |= {f"{prefix}{name}": value for name, value in found.pop("$defs", {}).items()}
+    return found
 
 
 def _object(**properties: Mapping[str, Any]) -> dict[str, Any]:

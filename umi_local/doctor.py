@@ -108,7 +108,7 @@ def _pack(name: str) -> dict[str, Any]:
 def _state(file: PackFile) -> str:
     if missing(file):
         return f"not here, {bytes_to_fetch(file) / 1e6:,.0f} MB to fetch"
-    if file.shipped or is_recorded(path_of(file), file):
+    if (file.shipped and not file.is_local) or is_recorded(path_of(file), file):
         return "here and checked"
     return "here, but changed or not checked since"
 

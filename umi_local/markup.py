@@ -103,7 +103,15 @@ class TemplateMarkup:
             return environment.from_string(self.template).render(
                 messages=messages, add_generation_prompt=opened, tools=None, **self.special
             )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, RecursionError) as error:
+        except (
+            jinja2.TemplateError,
+            TypeError,
+            ValueError,
+            LookupError,
+            ArithmeticError,
+            RecursionError,
+            MemoryError,
+        ) as error:
             raise ConfigError(
                 f"The model's chat template cannot be rendered: {error}.",
                 "Name its markup with `markup` in a pack manifest.",

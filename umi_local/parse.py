@@ -63,7 +63,9 @@ def action_calls(text: str) -> tuple[ToolCall, ...]:
     Raises:
         ValueError: there is no action, or its input is not a JSON object.
     """
-    found = _ACTION.search(text[max(text.rfind("Action:"), 0) :])
+    # Not inside the input, which is JSON and so has no line break of its own.
+    begins = [match.start() for match in re.finditer(r"^Action:", text, re.MULTILINE)]
+    found = _ACTION.search(text[begins[-1] if begins else max(text.rfind("Action:"), 0) :])
     if not found:
         raise ValueError("no Action and Action Input")
     arguments = json.loads(found["arguments"].strip() or "{}")

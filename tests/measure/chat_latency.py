@@ -129,7 +129,7 @@ async def long_conversation() -> tuple[float, float]:
                 await pilot.pause(0.05)
                 painted.clear()
                 started = time.perf_counter()
-                # pilot.pause() would not do to wait: it sends a message to every widget, which takes longer than a frame.
+                # Not pilot.pause(), which sends a message to every widget and so takes longer than a frame.
                 app.transcript.scroll_relative(y=3 if step % 2 else -3, animate=False)
                 await asyncio.wait_for(painted.wait(), 10)
                 frames.append(time.perf_counter() - started)

@@ -49,6 +49,8 @@ class ServerBackend:
             # Local servers want none, but the package wants something.
             api_key=os.environ.get(KEY_VARIABLE) or "none",
             timeout=openai.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
+            # What is said to stay on this computer must not go through a proxy of the environment.
+            http_client=openai.DefaultHttpxClient(trust_env=False) if server.is_this_machine else None,
         )
         self._lock = threading.Lock()
         self._info: ModelInfo | None = None
@@ -174,7 +176,7 @@ class ServerBackend:
     def _in_our_form(self, role: Role, text: str) -> str:
         try:
             return _as_written(role, json.loads(text))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ModelFailed(
                 f"The server {self._server.host} does not hold its model to a JSON Schema.",
                 "Use one that supports response_format with json_schema.",

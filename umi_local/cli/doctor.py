@@ -31,6 +31,9 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(facts, Mapping):
             yield f"{subject.replace('_', ' ')}"
             yield from (f"  {name:<24} {_said(name, value)}" for name, value in _flat(facts))
+        elif isinstance(facts, list) and facts:
+            yield subject.replace("_", " ")
+            yield from (f"  {fact}" for fact in facts)
 
 
 def _flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

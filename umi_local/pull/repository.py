@@ -16,10 +16,11 @@ from typing import Any
 
 from umi_local.errors import ModelCorrupt, ModelMissing, UsageError
 from umi_local.manifest import HuggingFaceSource, PackFile
-from umi_local.paths import models_dir, private_dir
+from umi_local.paths import cannot_write, models_dir, private_dir
 from umi_local.pull import huggingface
 from umi_local.pull.part import Part, SourceFailed
 from umi_local.pull.progress import OnProgress, Progress, Stage
+from umi_local.pull.store import locked_by_name
 
 _WANTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.(json|safetensors|jinja)|tokenizer\.model")
 _MAX_FILES = 10_000
@@ -64,12 +65,14 @@ def fetch(repository: Repository, on_progress: OnProgress) -> tuple[Path, str]:
     """
     try:
         commit, files = _listing(repository)
-        folder = private_dir(models_dir() / "checkpoints" / f"{repository.name.replace('/', '--')}@{commit}")
-        weights = [file for file in files if file.path.endswith(".safetensors")]
-        for file in (file for file in files if file not in weights):
-            _fetch(repository, commit, file, folder, on_progress)
-        for file in _needed(weights, folder):
-            _fetch(repository, commit, file, folder, on_progress)
+        name = f"{repository.name.replace('/', '--')}@{commit}"
+        folder = private_dir(models_dir() / "checkpoints" / name)
+        with locked_by_name(name, lambda: on_progress(Progress(repository.name, Stage.WAITING, 0, 1))):
+            weights = [file for file in files if file.path.endswith(".safetensors")]
+            for file in (file for file in files if file not in weights):
+                _fetch(repository, commit, file, folder, on_progress)
+            for file in _needed(weights, folder):
+                _fetch(repository, commit, file, folder, on_progress)
     except SourceFailed as failure:
         raise ModelMissing(
             f"{repository.name} could not be fetched: {failure}.",
@@ -129,10 +132,13 @@ def _fetch(repository: Repository, commit: str, file: _Listed, folder: Path, on_
         if part.missing:
             huggingface.fill(source, part, watch)
         part.sync()
-    if not _is(draft, file):
-        draft.unlink()
-        raise ModelCorrupt(f"The hub gave other bytes for {file.path} than it promised.", "Run the command again.")
-    draft.replace(path)
+    try:
+        if not _is(draft, file):
+            draft.unlink()
+            raise ModelCorrupt(f"The hub gave other bytes for {file.path} than it promised.", "Run the command again.")
+        draft.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _is(path: Path, file: _Listed) -> bool:

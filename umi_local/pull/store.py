@@ -53,7 +53,8 @@ def bytes_to_fetch(file: PackFile) -> int:
 
 
 def ensure_verified(file: PackFile, on_progress: OnProgress = silent) -> Path:
-    """The path of a file that may be loaded. Costs nothing while the file is unchanged since its last good check.
+    """The path of a file that may be loaded. What was fetched is not read again while it is unchanged since its last
+    good check; what came with its manifest is hashed each time.
 
     Raises:
         ModelMissing: it is not there.
@@ -171,10 +172,17 @@ def remove(file: PackFile) -> None:
 @contextmanager
 def locked(file: PackFile, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the one lock of `file` on this machine; `waiting` is called every half second while another has it."""
+    with locked_by_name(file.sha256[:16], waiting):
+        yield
+
+
+@contextmanager
+def locked_by_name(name: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the one lock of this name on this machine."""
     from filelock import FileLock, Timeout
 
     # Apart from the file's folder, so that the folder can be deleted while the lock is held.
-    path = private_dir(models_dir() / ".locks") / f"{file.sha256[:16]}.lock"
+    path = private_dir(models_dir() / ".locks") / f"{name}.lock"
     lock = FileLock(path)
     while True:
         try:

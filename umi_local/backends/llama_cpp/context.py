@@ -106,7 +106,8 @@ class Context:
         self.payoff = Payoff()
         self._snapshots = snapshots
         types = {"type_k": params.type_k, "type_v": params.type_v, "flash_attention": params.flash_attn_type}
-        self._identity = {**(identity or {}), **types, "build": _build()}
+        # The size decides how some models' positions are scaled, so keys of one size are wrong for another.
+        self._identity = {**(identity or {}), **types, "build": _build(), "context_tokens": context_tokens}
         cancel.watch(handle)
 
     def advance_trunk(self, tokens: Sequence[int], adapter: Adapter | None = None, constant: int = 0) -> int:
@@ -233,10 +234,7 @@ class Context:
     @property
     def cache_bytes(self) -> int:
         """What the keys and values of the whole context take, in 16 bits each."""
-        model = self.weights.handle
-        width = llama_cpp.llama_model_n_embd(model) // llama_cpp.llama_model_n_head(model)
-        keys = llama_cpp.llama_model_n_head_kv(model) * width
-        return int(2 * 2 * llama_cpp.llama_model_n_layer(model) * keys * self.tokens)
+        return self.weights.cache_bytes(self.tokens)
 
     @property
     def room(self) -> int:

@@ -148,6 +148,16 @@ class Weights:
         """How the vocabulary spells a token, control tokens too."""
         return self._token_text(token).encode()
 
+    def cache_bytes(self, tokens: int) -> int:
+        """What the keys and values of so many tokens take, in 16 bits each; 0 for a recurrent model."""
+        heads = llama_cpp.llama_model_n_head(self.handle)
+        if not heads:
+            return 0
+        told = self.metadata(f"{self.metadata('general.architecture')}.attention.key_length")
+        width = int(told) if told.isdecimal() else llama_cpp.llama_model_n_embd(self.handle) // heads
+        keys = llama_cpp.llama_model_n_head_kv(self.handle) * width
+        return int(2 * 2 * llama_cpp.llama_model_n_layer(self.handle) * keys * tokens)
+
     def metadata(self, key: str) -> str:
         buffer = ctypes.create_string_buffer(_METADATA_BYTES)
         n = llama_cpp.llama_model_meta_val_str(self.handle, key.encode(), buffer, _METADATA_BYTES)
