@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from itertools import pairwise
 
 import pytest
@@ -148,6 +149,21 @@ def test_cancelling_in_a_turn_ends_the_run_with_what_there_is(scripted):
     assert run.stop is StopReason.CANCELLED
     assert made.backend.cancelled
     assert run.steps[0].observations[0].content == "2 + 3 = 5"
+
+
+def test_a_cancel_just_before_a_turn_begins_stops_that_turn(scripted, monkeypatch):
+    made, stopped, begun = scripted([*ADD, *END]), threading.Event(), threading.Event()
+    plain = made.backend.complete
+
+    def complete(*arguments, **named):
+        made.agent.cancel()  # the backend has no turn yet, so it is told in vain
+        begun.set()
+        assert stopped.wait(10)
+        return plain(*arguments, **named)
+
+    monkeypatch.setattr(made.backend, "complete", complete)
+    monkeypatch.setattr(made.backend, "cancel", lambda: stopped.set() if begun.is_set() else None)
+    assert made.agent.run("q").stop is StopReason.CANCELLED
 
 
 def test_a_single_model_plans_calls_and_answers_in_one_turn_each(scripted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +18,7 @@ from umi_local.trajectory import Decision, Next, Step, StopReason, Trajectory
 _EVERY = tuple(Next)
 _ONLY_CONCLUDE = (Next.CONCLUDE,)
 _REPEATS_ALLOWED = 2
+_AGAIN_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Agent:
     limits: RunLimits = RunLimits()
     counting_role: Role = Role.PLANNER
     _cancelled: bool = field(default=False, init=False)
+    _running: bool = field(default=False, init=False)
 
     def run(
         self,
@@ -64,7 +67,7 @@ class Agent:
             outside=outside,
         )
         self.emit(RunStarted(trajectory))
-        self._run = trajectory
+        self._run, self._running = trajectory, True
         try:
             self._loop()
         except KeyboardInterrupt:
@@ -74,13 +77,21 @@ class Agent:
             self._end(StopReason.CONTEXT_FULL if isinstance(error, ContextFull) else StopReason.FAILED)
             raise
         finally:
-            self._cancelled = False
+            self._cancelled = self._running = False
         return self._run
 
     def cancel(self) -> None:
         """Stop as soon as possible; `run` then returns what there is. Before a run it stops that one."""
         self._cancelled = True
+        self._stop_turn()
+
+    def _stop_turn(self) -> None:
+        """Stop the turn that is going on, and again the one that was about to begin and so heard nothing of it."""
         self.backend.cancel()
+        if self._running and self._cancelled:
+            again = threading.Timer(_AGAIN_SECONDS, self._stop_turn)
+            again.daemon = True
+            again.start()
 
     def _loop(self) -> None:
         repeats = Repeats()

@@ -100,19 +100,20 @@ class LlamaCppBackend:
 
     def cancel(self) -> None:
         """Ask the child to stop at the next operation; kill it if it does not within two seconds."""
-        child, turn = self._child, self._next_id
-        if child is None or not self._turn.locked() or self._cancelled == turn:
-            return
-        self._cancelled = turn
-
-        def give_up() -> None:
-            if self._turn.locked() and self._next_id == turn:
-                child.kill()
-
-        timer = threading.Timer(_CANCEL_GRACE_SECONDS, give_up)
-        timer.daemon = True
-        timer.start()
+        child = self._child
         with contextlib.suppress(OSError), self._write_lock:
+            turn = self._next_id
+            if child is None or not self._turn.locked() or self._cancelled == turn:
+                return
+            self._cancelled = turn
+
+            def give_up() -> None:
+                if self._turn.locked() and self._next_id == turn:
+                    child.kill()
+
+            timer = threading.Timer(_CANCEL_GRACE_SECONDS, give_up)
+            timer.daemon = True
+            timer.start()
             self._send(child, {"op": "cancel"})
 
     def close(self) -> None:
@@ -134,9 +135,9 @@ class LlamaCppBackend:
     def _ask(self, op: str, role: Role, on_text: Callable[[str], None] = _ignore, **fields: Any) -> Any:
         with self._turn:
             child = self._running()
-            self._next_id += 1
             try:
                 with self._write_lock, self._alive(child):
+                    self._next_id += 1  # under the lock, so that no cancel of this turn is sent before it
                     self._send(child, {"id": self._next_id, "op": op, "role": role.value, **fields})
                 return self._reply(child, on_text)
             except UmiError:
