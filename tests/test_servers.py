@@ -239,3 +239,15 @@ def test_messages_alternate_and_end_with_what_is_asked_for() -> None:
     assert messages[1].content.startswith("A train to York, please.\n")
     assert messages[2].content == "Use find_train. Next: caller."
     assert messages[3].content == chat_style().cues["caller"]
+
+
+def test_what_stays_on_this_computer_goes_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        proxy.settimeout(0.5)
+        with pytest.raises(ModelFailed, match="cannot be reached"):
+            ServerBackend(Server(f"http://localhost:{free_port()}/v1")).describe(Role.PLANNER)
+        with pytest.raises(TimeoutError):
+            proxy.accept()

@@ -110,9 +110,9 @@ def prompt(said: str) -> Prompt:
     return Prompt((*trunk, *asked), (Segment("<|im_start|>assistant\n", True),), len(trunk))
 
 
-def answer(model: Path, kept: Snapshots | None, said: str) -> Completion:
+def answer(model: Path, kept: Snapshots | None, said: str, context: int = 0) -> Completion:
     """What a process of its own writes."""
-    backend = LlamaCppBackend({Role.PLANNER: ModelSpec(str(model))}, snapshots=kept)
+    backend = LlamaCppBackend({Role.PLANNER: ModelSpec(str(model), context_tokens=context)}, snapshots=kept)
     try:
         return backend.complete(Role.PLANNER, prompt(said), None, Sampling(max_tokens=16))
     finally:
@@ -130,6 +130,12 @@ def test_a_second_process_reads_only_what_is_new_and_writes_the_same(model: Path
     assert other.usage.reused == second.usage.reused
     assert second.usage.reused + second.usage.evaluated == first.usage.evaluated
     assert len(list(kept.folder.iterdir())) == 1
+
+
+def test_a_snapshot_of_another_context_size_is_not_used(model: Path, kept: Snapshots) -> None:
+    answer(model, kept, "Name a fruit.", 2048)
+    assert answer(model, kept, "Name a fruit.", 1024).usage.reused == 0  # some models scale positions by the size
+    assert answer(model, kept, "Name a fruit.", 2048).usage.reused > 200
 
 
 def test_a_snapshot_that_was_damaged_is_replaced(model: Path, kept: Snapshots) -> None:
