@@ -192,3 +192,11 @@ def test_a_signature_shows_types_options_and_choices():
     }
     shown = signature(ToolSpec("go", "", schema))
     assert shown == 'go(unit: "km" | "mi", tags?: [string], at?: {x: number metres})'
+
+
+def test_a_template_that_cuts_what_is_said_is_a_sentence():
+    template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'][:2] }}{% endfor %}"
+    style = chat_style()
+    cut = markup_for("auto", ModelInfo("m", 8192, template), style.speakers, style.cues)
+    with pytest.raises(ConfigError, match="cuts what is said"):
+        ChatRenderer(style, cut).render(RUN, Role.PLANNER)

@@ -183,7 +183,11 @@ def _fill(rendered: str, contents: Sequence[tuple[Segment, ...]]) -> tuple[Segme
     head, *rest = rendered.split(_OPEN)
     segments.append(Segment(head, True))
     for piece in rest:
-        index, text = piece.split(_CLOSE, 1)
+        index, closed, text = piece.partition(_CLOSE)
+        if not closed:
+            raise ConfigError(
+                "The model's chat template cuts what is said.", "Name its markup with `markup` in a pack manifest."
+            )
         segments += [*contents[int(index)], Segment(text, True)]
     return tuple(s for s in segments if s.text)
 
