@@ -391,6 +391,7 @@ def test_a_search_skips_the_files_that_a_rule_denies(tmp_path: Path) -> None:
     own = LocalToolbox(BUILTIN_TOOLS, context, Approval(policy_of(deny=["*(path=private/**)"])))
     told = own.run(ToolCall("search_files", {"text": "secret"})).content
     assert "open.txt:1" in told and "key.txt" not in told
+    assert "private" not in own.run(ToolCall("search_files", {"text": "key"})).content
     assert own.run(ToolCall("read_file", {"path": "private/key.txt"})).denied
 
 

@@ -117,7 +117,10 @@ def search_files(
     for file in _searchable(start):
         if searched + skipped == MAX_SEARCHED_FILES:
             return _report(text, phrase, words, f"the first {MAX_SEARCHED_FILES} files")
-        content = _text_of(context.workspace, file) if _permitted(context, file) else None
+        if not context.permitted({"path": context.workspace.name(file)}):
+            skipped += 1  # its name is not told either
+            continue
+        content = _text_of(context.workspace, file)
         searched, skipped = (searched, skipped + 1) if content is None else (searched + 1, skipped)
         for line, has_phrase in _hits(context.workspace, file, content or "", wanted):
             (phrase if has_phrase else words).append(line)
@@ -127,10 +130,6 @@ def search_files(
     be = "is" if skipped == 1 else "are"
     unread = f"; {skipped} could not be read, {be} off limits or larger than {size(MAX_SEARCHED_SIZE)}"
     return _report(text, phrase, words, where + (unread if skipped else ""))
-
-
-def _permitted(context: ToolContext, file: Path) -> bool:
-    return context.permitted({"path": context.workspace.name(file)})
 
 
 def _searchable(start: Path) -> Iterator[Path]:
