@@ -107,8 +107,20 @@ def test_units_of_different_quantities_are_refused_by_name(source: str, target: 
 
 
 def test_an_unknown_unit_is_answered_with_one_spelled_alike() -> None:
-    with pytest.raises(ToolError, match=r"no unit 'kilometrs'\. Did you mean kilometer"):
-        convert(5, "kilometrs", "m")
+    with pytest.raises(ToolError, match=r"no unit 'stonne'\. Did you mean tonne or stone"):
+        convert(5, "stonne", "m")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "told"),
+    [
+        ("farenheit", "celcius", "5 fahrenheit = -15 celsius"),
+        ("kilometrs", "m", "5 kilometres = 5000 m"),
+        ("galons", "Litres", "5 gallons = 18.9271 Litres"),
+    ],
+)
+def test_a_slip_of_the_finger_in_a_long_name_is_put_right_and_told(source: str, target: str, told: str) -> None:
+    assert convert(5, source, target) == told
 
 
 @pytest.mark.parametrize(

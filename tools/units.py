@@ -43,6 +43,15 @@ _QUANTITIES = {
     "time": "second", "speed": "meter/second", "energy": "joule", "power": "watt", "pressure": "pascal",
     "force": "newton", "frequency": "hertz", "ratio": "percent",
 }  # fmt: skip
+# What people mistype, and mean nothing else by.
+_LONG_NAMES = (
+    "fahrenheit", "celsius", "kilometers", "kilometres", "centimeters", "centimetres", "millimeters", "millimetres",
+    "kilograms", "milligrams", "milliliters", "millilitres", "teaspoons", "tablespoons", "gallons", "ounces", "pounds",
+    "inches", "square meters", "square metres", "square feet", "hectares", "minutes", "seconds", "megabytes",
+    "gigabytes", "terabytes", "kilobytes", "kilojoules", "kilocalories", "kilowatt hours", "horsepower",
+    "nautical miles",
+)  # fmt: skip
+_SURELY = 0.85  # of a name's letters are there and in their order
 _WORD = r"(?:[A-Za-zµμΩÅ°_]+|%)(?:\*\*[23])?"
 _GRAMMAR = re.compile(rf"{_WORD}(?:(?: ?[*/] ?| ){_WORD}){{0,5}}")
 
@@ -56,7 +65,8 @@ def convert_units(
     """Convert a length, weight, temperature, volume, area, speed, time or data size to another unit."""
     source, target = _name(source, value), _name(target, 1)
     _refuse_currencies(source, target)
-    sources, targets = _meanings(source), _meanings(target)
+    source, sources = _known(source)
+    target, targets = _known(target)
     for one, other in product(sources, targets):
         result = _converted(value, one, other)
         if result is not None:
@@ -85,15 +95,16 @@ def _refuse_currencies(*names: str) -> None:
         raise ToolError("Exchange rates are not available here, so money cannot be converted.")
 
 
-def _meanings(name: str) -> list[Unit]:
-    """What a spoken name can mean, the likeliest first.
+def _known(name: str) -> tuple[str, list[Unit]]:
+    """A unit and what it can mean, the likeliest first; a slip of the finger in a long name is put right.
 
     Raises:
-        ToolError: nothing; the sentence names units that are spelled alike.
+        ToolError: it is none; the sentence names units that are spelled alike.
     """
-    meanings = [unit for text in _spellings(name) for unit in _parsed(text)]
-    if meanings:
-        return meanings
+    for text in (name, *difflib.get_close_matches(name.lower(), _LONG_NAMES, n=1, cutoff=_SURELY)):
+        meanings = [unit for spelling in _spellings(text) for unit in _parsed(spelling)]
+        if meanings:
+            return text, meanings
     known = [unit for unit in _registry() if len(unit) > 1 and "_" not in unit]
     alike = difflib.get_close_matches(name.lower(), known, n=3)
     hint = f" Did you mean {' or '.join(alike)}?" if alike else " Write it in full, such as kilometer."
