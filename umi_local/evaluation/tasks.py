@@ -15,6 +15,7 @@ from umi_local.errors import ContextFull, UsageError
 from umi_local.evaluation.meter import Meter
 from umi_local.evaluation.store import Result, Store
 from umi_local.trajectory import Trajectory
+from umi_local.wire import step_to_json
 
 # How a run of one query is made: with a workspace and a notes file of its own.
 Run = Callable[[str], Trajectory]
@@ -37,7 +38,8 @@ class Task(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How one task went. `called` has every tool called, in order; `cost` is what `Meter.stop` gives."""
+    """How one task went. `called` has every tool called, in order; `steps` are as `wire.step_to_json` writes them;
+    `cost` is what `Meter.stop` gives."""
 
     task: Task
     called: tuple[str, ...]
@@ -46,6 +48,7 @@ class Score:
     answer_right: bool
     stop: str
     cost: Mapping[str, Any]
+    steps: Sequence[Mapping[str, Any]] = ()
 
     @property
     def passed(self) -> bool:
@@ -101,12 +104,13 @@ def _prediction(run: Run, query: str) -> dict[str, Any]:
     try:
         made = run(query)
     except ContextFull as error:
-        return {"called": [], "answer": "", "stop": str(error), "day": date.today().isoformat()}
+        return {"called": [], "answer": "", "stop": str(error), "day": date.today().isoformat(), "steps": []}
     return {
         "called": [call.name for step in made.steps for call in step.calls],
         "answer": made.answer,
         "stop": made.stop.value if made.stop else "",
         "day": date.today().isoformat(),
+        "steps": [step_to_json(step) for step in made.steps],
     }
 
 
@@ -116,7 +120,9 @@ def score(task: Task, result: Result) -> Score:
     called = tuple(made["called"])
     tools_right = set(task.tools) <= set(called) if task.tools else not called
     answer_right = _contains(task, made["answer"], date.fromisoformat(made["day"]))
-    return Score(task, called, tools_right, made["answer"], answer_right, made["stop"], result.cost)
+    return Score(
+        task, called, tools_right, made["answer"], answer_right, made["stop"], result.cost, made.get("steps", ())
+    )
 
 
 def _contains(task: Task, answer: str, today: date) -> bool:
@@ -152,6 +158,7 @@ def report(scores: Sequence[Score], **provenance: object) -> dict[str, object]:
                 "answer": s.answer,
                 "answer_right": s.answer_right,
                 "stop": s.stop,
+                "steps": list(s.steps),
                 "seconds": round(s.cost["wall_s"], 2),
                 "cost": dict(s.cost),
             }
