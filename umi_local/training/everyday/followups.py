@@ -130,7 +130,7 @@ def _table(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
     table = before.facts["table"]
     questions = [question_about(rng, table) for _ in range(8)]
     last = before.facts["question"]
-    others = [found for found in questions if (found.kind, found.slots.get("c")) != (last.kind, last.slots.get("c"))]
+    others = [found for found in questions if (found.kind, found.column) != (last.kind, last.column)]
     if not others:  # of some tables nothing can be asked but how long they are
         return None
     question = others[0]

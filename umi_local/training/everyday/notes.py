@@ -75,6 +75,21 @@ def search_notes(scene: Scene) -> Ask:
     return Ask("search_notes", query, [_recalling(term)], _found(rng, shown))
 
 
+def note_looked_up(scene: Scene) -> Ask:
+    """Something to remember, and then a look at what is noted about it."""
+    rng, lines = scene.rng, lines_of("several", "note_search")
+    template = rng.choice([fact for fact in lines_of("notes", "add")["facts"] if _TELLING.search(fact)])
+    kind = rng.choice(_TELLING.findall(template))
+    term = value(rng, kind)
+    fact = with_values(rng, template.replace(f"{{{kind}}}", term, 1))
+    shown = f"the {term}" if term in (*words("object"), *words("job")) else term
+    query = ask(rng, lines["queries"], x=fact, X=upper_first(fact), k=shown)
+    found = _found(rng, shown)
+    return Ask(
+        "several", query, [noting(fact), _recalling(term)], lambda seen: say(rng, lines["answers"], a=found(seen))
+    )
+
+
 _TELLING = re.compile(r"\{(person|object|first|job|shop|course|plant|book|pet|instrument|topic|room)\}")
 
 

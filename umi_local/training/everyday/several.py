@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 
 from umi_local.errors import ConfigError
 from umi_local.toolbox import ToolError
+from umi_local.toolbox.csv_header import in_sql
 from umi_local.tools.dates import parse_date
 from umi_local.training.everyday.calculator import sum_move
 from umi_local.training.everyday.combined import list_read, read_note, read_write, search_read
 from umi_local.training.everyday.files import mention, reading
+from umi_local.training.everyday.notes import note_looked_up
 from umi_local.training.everyday.phrasing import ask, lines_of, say, upper_first
 from umi_local.training.everyday.scene import Ask, Move, Scene
-from umi_local.training.everyday.tables import Table, add_table, table_mention
+from umi_local.training.everyday.tables import Table, add_table, plain, said, table_mention
 from umi_local.training.everyday.texts import Fact, Text, add_text
 from umi_local.training.everyday.together import answer_kept, two_requests
 from umi_local.training.everyday.units import conversion_move, converted_number, measure_pair
@@ -30,6 +32,9 @@ def several(scene: Scene) -> Ask:
         _sum_calculate,
         _read_calculate,
         _read_calculate,
+        _read_rise,
+        _read_add,
+        note_looked_up,
         _read_date,
         _read_convert,
         search_read,
@@ -54,28 +59,29 @@ def _summed_table(scene: Scene, columns: Sequence[str]) -> tuple[Table, str]:
     """A table with one of these columns, or with any number column if none is named."""
     while True:
         table = add_table(scene)
-        fitting = [name for name in table.numbers if name in columns or not columns]
+        fitting = [name for name in table.numbers if plain(name) in columns or not columns]
         if fitting:
             return table, scene.rng.choice(fitting)
 
 
 def _sum_of(table: Table, column: str) -> Move:
-    return Move("query_table", {"path": table.path, "sql": f"SELECT sum({column}) FROM data"})
+    return Move("query_table", {"path": table.path, "sql": f"SELECT sum({in_sql(column)}) FROM data"})
 
 
 def _sum_convert(scene: Scene) -> Ask:
     rng, lines = scene.rng, lines_of("several", "sum_convert")
     units = {entry.split()[0]: entry.split()[1:] for entry in lines_of("several", "units_of_columns")["pairs"]}
     table, column = _summed_table(scene, list(units))
-    source, target = units[column]
-    query = ask(rng, lines["queries"], c=column, f=table_mention(rng, table.path), s=source, t=target)
+    source, target = units[plain(column)]
+    spoken = said(rng, column)
+    query = ask(rng, lines["queries"], c=spoken, f=table_mention(rng, table.path), s=source, t=target)
 
     def then(seen: Sequence[str]) -> Move:
         return conversion_move(seen[-1].splitlines()[-1], source, target)
 
     def close(seen: Sequence[str]) -> str:
         total, result = seen[0].splitlines()[-1], converted_number(seen[-1], target)
-        return say(rng, lines["answers"], c=column, v=total, r=result, s=source, t=target)
+        return say(rng, lines["answers"], c=spoken, v=total, r=result, s=source, t=target)
 
     return Ask("several", query, [_sum_of(table, column), then], close)
 
@@ -85,7 +91,8 @@ def _sum_calculate(scene: Scene) -> Ask:
     table, column = _summed_table(scene, ())
     percent, count = rng.choice((5, 8, 10, 12, 15, 19, 20, 25, 30)), rng.randint(2, 12)
     template = rng.choice(lines["queries"])
-    query = ask(rng, [template], c=column, f=table_mention(rng, table.path), p=percent, n=count)
+    spoken = said(rng, column)
+    query = ask(rng, [template], c=spoken, f=table_mention(rng, table.path), p=percent, n=count)
 
     def expression(total: str) -> str:
         if "{n}" in template:
@@ -99,7 +106,7 @@ def _sum_calculate(scene: Scene) -> Ask:
 
     def close(seen: Sequence[str]) -> str:
         total, result = seen[0].splitlines()[-1], seen[-1].rpartition(" = ")[2]
-        return say(rng, lines["answers"], v=total, r=result, c=column)
+        return say(rng, lines["answers"], v=total, r=result, c=spoken)
 
     return Ask("several", query, [_sum_of(table, column), then], close)
 
@@ -115,6 +122,40 @@ def _read_calculate(scene: Scene) -> Ask:
         return upper_first(say(rng, lines["answers"], r=seen[-1].rpartition(" = ")[2], **slots))
 
     return Ask("several", query, [reading(text.path), sum_move(f"{slots['n']} * {slots['x']}")], close)
+
+
+def _read_rise(scene: Scene) -> Ask:
+    """A file says what something costs before and after; asked is the difference over some time."""
+    rng, lines = scene.rng, lines_of("several", "read_rise")
+    what, before = rng.choice(lines["what"]), round(rng.uniform(8, 900), rng.choice((0, 0, 2)))
+    after = round(before * rng.uniform(1.02, 1.3) + 1, 2 if before % 1 else 0)
+    months = rng.choice((2, 3, 6, 12, 12, 12, 24))
+    old, new = (f"{price:.2f}" if before % 1 else f"{price:.0f}" for price in (before, after))
+    line = upper_first(say(rng, lines["lines"], w=what, x=old, y=new))
+    text = add_text(scene, size=3, also=[Fact(line, "", "", "")])
+    span = rng.choice(("a year", "one year", "12 months", "a whole year")) if months == 12 else f"{months} months"
+    query = ask(rng, lines["queries"], w=what, f=mention(rng, text.path), n=span)
+
+    def close(seen: Sequence[str]) -> str:
+        result = seen[-1].rpartition(" = ")[2]
+        return upper_first(say(rng, lines["answers"], r=result, n=span, x=old, y=new, w=what))
+
+    return Ask("several", query, [reading(text.path), sum_move(f"({new} - {old}) * {months}")], close)
+
+
+def _read_add(scene: Scene) -> Ask:
+    """A day so long after one that stands in a file."""
+    rng, lines = scene.rng, lines_of("several", "read_add")
+    text, fact = _fact(scene, _is_a_date)
+    unit, count = rng.choice(("days", "weeks", "months")), rng.randint(2, 14)
+    query = ask(rng, lines["queries"], k=fact.key, f=mention(rng, text.path), n=f"{count} {unit}")
+    adding = Move("add_to_date", {"date": _as_date(fact.value), unit: count})
+
+    def close(seen: Sequence[str]) -> str:
+        day = seen[-1].rpartition(" = ")[2]
+        return upper_first(say(rng, lines["answers"], r=day, k=fact.key, v=fact.value, n=f"{count} {unit}"))
+
+    return Ask("several", query, [reading(text.path), adding], close)
 
 
 def _fact(scene: Scene, fits: Callable[[Fact], bool]) -> tuple[Text, Fact]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -43,7 +43,7 @@ class Table:
         return [
             name
             for name, kind in zip(self.columns, self.kinds, strict=True)
-            if kind.split()[0] in _NUMERIC and name not in years and name != self.label
+            if kind.split()[0] in _NUMERIC and plain(name) not in years and name != self.label
         ]
 
     @property
@@ -76,16 +76,48 @@ def add_table(scene: Scene, name: str = "", kind: str = "csv") -> Table:
     cells, label = _cells(rng, kinds), columns[0][0]
     if rng.random() < 0.2:
         columns, kinds, cells = _numbered(rng, columns, kinds, cells)
-    table = Table(path, row, rows, tuple(column[0] for column in columns), tuple(kinds), cells, label)
-    scene.add(path, _as_json(table) if kind == "json" else _as_csv(table))
+    written = rng.choices(list(_MANNERS.values()), (50, 18, 8, 14, 10))[0] if kind == "csv" else str
+    names = tuple(written(column[0]) for column in columns)
+    table = Table(path, row, rows, names, tuple(kinds), cells, written(label))
+    scene.add(path, _as_json(table) if kind == "json" else _as_csv(table, rng.choice(",,,,,,;")))
     return table
+
+
+def _camel(name: str) -> str:
+    first, *more = name.split("_")
+    return first + "".join(word.capitalize() for word in more)
+
+
+# How people write the columns of a table.
+_MANNERS: Mapping[str, Callable[[str], str]] = {
+    "unit_price": str,
+    "Unit Price": lambda name: name.replace("_", " ").title(),
+    "Unit price": lambda name: name.replace("_", " ").capitalize(),
+    "unitPrice": _camel,
+    "UNIT_PRICE": str.upper,
+}
+
+
+def plain(column: str) -> str:
+    """A column's name as the schemas have it, however the table writes it."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column).replace(" ", "_").lower()
+
+
+def said(rng: Random, column: str) -> str:
+    """A column in a sentence: mostly in plain words, now and then in other ones or as it is written."""
+    name = plain(column)
+    roll = rng.random()
+    if roll < 0.12:
+        called = dict(entry.split() for entry in lines_of("troubles", "column")["called"])
+        name = called.get(name, name)
+    return column if roll > 0.75 else name.replace("_", " ")
 
 
 def _path(rng: Random, path: str, kind: str) -> str:
     stem = path.removesuffix(".csv")
     if rng.random() < 0.25:
         stem += rng.choice(("_2023", "_2024", "_2025", "_q1", "_spring", "_all", "_north", "_new", "-export", "_may"))
-    if rng.random() < 0.08:
+    if rng.random() < 0.3:
         stem = f"{pick(rng, 'folder')}/{stem}"
     return f"{stem}.{kind}"
 
@@ -131,8 +163,10 @@ def _few(rng: Random, kind: str) -> list[str]:
     return list(dict.fromkeys(value(rng, kind) for _ in range(rng.randint(3, 6))))
 
 
-def _as_csv(table: Table) -> str:
-    return "\n".join(",".join(row) for row in (table.columns, *table.cells)) + "\n"
+def _as_csv(table: Table, mark: str) -> str:
+    rows = (table.columns, *table.cells)
+    mark = "," if any(mark in cell for row in rows for cell in row) else mark
+    return "\n".join(mark.join(row) for row in rows) + "\n"
 
 
 def _as_json(table: Table) -> str:
@@ -151,13 +185,14 @@ def _as_json(table: Table) -> str:
 class Question:
     """What is asked of a table: the kind, the words for its slots, and the SQL.
 
-    `words` names the kind of wording where it is not that of the kind.
+    `words` names the kind of wording where it is not that of the kind; `column` is the one it is about, as written.
     """
 
     kind: str
     slots: Mapping[str, Any]
     sql: str
     words: str = ""
+    column: str = ""
 
     @property
     def queries(self) -> list[str]:
@@ -195,7 +230,9 @@ def question_about(rng: Random, table: Table, kind: str = "") -> Question:
         for name, (numbers, categories, _) in MAKERS.items()
         if (table.numbers or not numbers) and (table.categories or not categories)
     ]
-    return MAKERS[kind or rng.choice(possible)][2](rng, table)
+    question = MAKERS[kind or rng.choice(possible)][2](rng, table)
+    named = {slot: said(rng, question.slots[slot]) for slot in ("c", "d", "k", "l") if slot in question.slots}
+    return replace(question, slots={**question.slots, **named}, column=question.slots.get("c", ""))
 
 
 def question_move(table: Table, question: Question) -> Move:
@@ -210,7 +247,7 @@ def reported(rng: Random, table: Table, question: Question, observation: str) ->
     slots = {**question.slots, "list": listed, "x": question.slots.get("x", rows[0][0]), "v": rows[0][-1]}
     if question.kind in ("most", "least"):
         row = dict(zip(observation.splitlines()[0].split(" | "), rows[0], strict=True))
-        slots |= {"x": row[table.label], "v": row[question.slots["c"]]}
+        slots |= {"x": row[table.label], "v": row[question.column]}
     elif question.kind == "by_most":
         slots["x"] = rows[0][0]
     answer = say(rng, lines_of("tables", question.kind)["answers"], f=table.path, **slots)

@@ -156,9 +156,9 @@ def _wrong_column(scene: Scene) -> Ask:
         question = (
             question_about(rng, table, rng.choice(("sum", "avg", "most", "least", "sum"))) if table.numbers else None
         )
-        if question and question.slots["c"] in called and called[question.slots["c"]] not in table.columns:
+        if question and question.column in called and called[question.column] not in table.columns:
             break
-    column = question.slots["c"]
+    column = question.column
     wrong = called[column]
     asked = {**question.slots, "c": wrong}
     query = ask(rng, question.queries, f=table_mention(rng, table.path), **asked)
