@@ -13,7 +13,7 @@ from umi_local.errors import ContextFull
 from umi_local.events import CallEnded, RunEnded, RunStarted, StepEnded, TextWritten
 from umi_local.messages import Message, Role, Speaker
 from umi_local.observations import REPEATED
-from umi_local.toolbox import Approval, policy_of
+from umi_local.toolbox import Approval, LocalToolbox, policy_of
 from umi_local.trajectory import Next, StopReason
 
 PLAN, CALL, SUM, ONE = Role.PLANNER, Role.CALLER, Role.SUMMARIZER, Role.SINGLE
@@ -193,6 +193,18 @@ def test_what_was_said_before_is_part_of_the_prompt(scripted):
     made.agent.run("and now?", history=before)
     text = made.backend.prompts[0][1].text
     assert text.index("earlier question") < text.index("earlier answer") < text.index("and now?")
+
+
+def test_the_caller_is_held_to_what_the_plan_speaks_of(scripted, monkeypatch):
+    def narrowed(_, text):
+        closer = {"type": "object", "properties": {"a": {"const": 7}, "b": {"const": 8}}, "required": ["a", "b"]}
+        return {"add": closer} if "seven" in text else {}
+
+    monkeypatch.setattr(LocalToolbox, "narrowed", narrowed)
+    made = scripted([*ADD, Line(PLAN, "Take seven. Next: caller."), Line(CALL, call("add", a=7, b=8)), *END])
+    made.agent.run("q")
+    grammars = [made.backend.constraints[i].grammar for i in (1, 2, 3)]
+    assert ["const" in grammar for grammar in grammars] == [False, False, True]
 
 
 def test_the_trunk_only_grows_at_its_end(scripted):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from umi_local.toolbox import ToolContext, ToolError, Workspace
-from umi_local.tools.tables import query_table
+from umi_local.toolbox import Approval, LocalToolbox, ToolContext, ToolError, Workspace, policy_of
+from umi_local.tools.tables import named_tables, query_table
 
 COLUMNS = "The table is called data. Its columns are: item (VARCHAR), price (DOUBLE), sold on (DATE)."
 
@@ -52,6 +53,55 @@ def test_a_path_with_a_folder_and_a_dash_may_stand_for_the_table(context: ToolCo
     path = put(context, "old/sales-2023.csv", "v\n5\n7\n")
     assert query(context, "SELECT sum(v) AS s FROM old/sales-2023.csv", path) == "s\n12"
     assert query(context, "SELECT sum(v) AS s FROM sales-2023", path) == "s\n12"
+
+
+def test_a_column_of_several_words_may_stand_without_quotes(context: ToolContext) -> None:
+    assert (
+        query(context, "SELECT sold on FROM data WHERE item ILIKE 'sold on chair' OR price = 49")
+        == "sold on\n2024-01-06"
+    )
+    assert query(context, 'SELECT "sold on" FROM sales.csv LIMIT 1') == "sold on\n2024-01-05"
+
+
+@pytest.mark.parametrize(
+    ("sql", "fits"),
+    [
+        ("SELECT item, sum(price) FROM data GROUP BY item ORDER BY sum(price) DESC LIMIT 1", True),
+        ("SELECT count(*) FROM data WHERE item ILIKE '%lamp%' AND price >= 19.5", True),
+        ("SELECT * FROM data WHERE \"sold on\" BETWEEN '2024-01-01' AND '2024-01-31'", True),
+        ("SELECT product FROM data", False),
+        ("SELECT price_each FROM data", False),
+        ("SELECT sold on FROM data", False),
+        ("SELECT count(*) FROM data WHERE ", False),
+        ("SELECT sum(count) FROM data", False),
+    ],
+)
+def test_a_table_that_is_spoken_of_narrows_sql_to_its_columns(context: ToolContext, sql: str, fits: bool) -> None:
+    schema = named_tables(context, "What does the lamp in `sales.csv` cost?")
+    assert schema is not None
+    properties = schema["properties"]
+    assert properties["path"] == {"enum": ["sales.csv"]}
+    assert bool(re.fullmatch(properties["sql"]["pattern"], sql)) is fits
+
+
+def test_several_tables_share_one_form_and_what_is_no_table_here_none(context: ToolContext) -> None:
+    both = named_tables(context, "Compare sales.csv with other.csv")
+    assert both is not None
+    assert both["properties"]["path"] == {"enum": ["sales.csv", "other.csv"]}
+    assert named_tables(context, "sales, ghost.csv and ../outside.csv") is None
+    put(context, "empty.csv", "")
+    put(context, "wide.csv", ",".join(f"column_{i}" for i in range(2000)) + "\n1\n")
+    assert named_tables(context, "empty.csv") is None
+    assert named_tables(context, "wide.csv") is None
+    put(context, "bare.csv", "1,Ann,2024-01-01\n2,Bob,2024-02-01\n")
+    assert named_tables(context, "bare.csv") is None
+
+
+def test_of_a_table_that_a_rule_denies_nothing_is_told(context: ToolContext) -> None:
+    tools = (query_table,)
+    assert "query_table" in LocalToolbox(tools, context).narrowed("sales.csv")
+    denied = Approval(policy_of(deny=["query_table(path=sales*)"]))
+    assert LocalToolbox(tools, context, denied).narrowed("sales.csv") == {}
 
 
 def test_a_text_in_double_quotes_is_taken_for_a_text(context: ToolContext) -> None:

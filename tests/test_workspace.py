@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from umi_local.toolbox import Workspace
+from umi_local.assemble import context_for, toolbox_for
+from umi_local.toolbox import Approval, Workspace, policy_of
+from umi_local.tools import BUILTIN_TOOLS
 
 
 def test_files_folders_and_the_columns_of_tables_are_named_in_order(tmp_path: Path) -> None:
@@ -12,7 +14,7 @@ def test_files_folders_and_the_columns_of_tables_are_named_in_order(tmp_path: Pa
     (tmp_path / "c.txt").write_text("secret text")
     (tmp_path / "a.csv").write_text('day, "km run"\n1,2\n')
     told = Workspace(tmp_path).overview()
-    assert told == "Files in the workspace: a.csv (columns day, km run), b/, c.txt."
+    assert told == 'Files in the workspace: a.csv (columns day, "km run"), b/, c.txt.'
 
 
 def test_hidden_files_are_not_told_and_many_are_counted(tmp_path: Path) -> None:
@@ -39,3 +41,33 @@ def test_binary_tables_and_line_breaks_in_names_stay_one_line(tmp_path: Path) ->
 
 def test_a_folder_that_is_gone_is_no_error(tmp_path: Path) -> None:
     assert Workspace(tmp_path / "gone").overview() == ""
+
+
+def test_a_folder_gives_way_to_what_is_in_it_where_there_is_room(tmp_path: Path) -> None:
+    (tmp_path / "car" / "old").mkdir(parents=True)
+    (tmp_path / "car" / "fuel.csv").write_text("\ufeffDate;Price per litre;Litres\n1;2;3\n")
+    (tmp_path / "car" / "old" / "log.txt").touch()
+    (tmp_path / "many").mkdir()
+    for i in range(23):
+        (tmp_path / "many" / f"f{i}").touch()
+    told = Workspace(tmp_path).overview()
+    assert (
+        told
+        == 'Files in the workspace: car/fuel.csv (columns Date, "Price per litre", Litres), car/old/log.txt, many/.'
+    )
+
+
+def test_a_header_that_is_cut_names_whole_columns_alone(tmp_path: Path) -> None:
+    (tmp_path / "wide.csv").write_text(",".join(f"column_{i}" for i in range(200)) + "\n1\n")
+    told = Workspace(tmp_path).overview()
+    assert told.endswith("column_39, column_40, ...).")
+
+
+def test_what_a_rule_denies_to_a_reading_tool_is_not_spoken_of(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    for name in ("letters/secret.txt", "letters/open.txt", "plan.csv"):
+        (tmp_path / name).touch()
+    (tmp_path / "home").mkdir(exist_ok=True)  # where these tests keep the user's own data
+    approval = Approval(policy_of(deny=["read_file(path=letters/secret*)", "query_table(path=*.csv)"]))
+    told = context_for(toolbox_for(BUILTIN_TOOLS, tmp_path, approval))
+    assert told == "Files in the workspace: home/, letters/open.txt."

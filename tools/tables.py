@@ -10,6 +10,9 @@ import json
 import math
 import re
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -23,12 +26,47 @@ from .files import path_scope
 LIMITS = Limits(wall_seconds=30, cpu_seconds=20, memory_bytes=3 << 30)
 MAX_SQL = 10_000  # characters
 MAX_ROWS = 50
+_LONGEST_HEADER = 4000  # bytes
 MAX_COLUMNS = 40
 _KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
           ".parquet": "parquet"}  # fmt: skip
 
 
-@tool(effect=Effect.READS, scope=path_scope)
+def named_tables(context: ToolContext, text: str) -> Mapping[str, Any] | None:
+    """The schema of a query about the tables that a text names: SQL in which no other columns than theirs occur.
+
+    A small model takes the words of a question for columns, also where it has been told what the columns are.
+    """
+    columns: dict[str, list[str]] = {}
+    for path in dict.fromkeys(_TABLE.findall(text)):
+        with suppress(ToolError):
+            file = context.workspace.file(path)
+            if context.permitted(path_scope(context, {"path": path})):
+                names, whole = context.workspace.columns(file, _LONGEST_HEADER)
+                columns[path] = names if whole else []
+    if not columns or not all(columns.values()):
+        return None
+    names = "|".join(re.sub(r'([^\w" ])', r"\\\1", name) for name in sorted(set(chain(*columns.values()))))
+    operand = rf"{names}|data|[0-9]+(?:\.[0-9]+)?|'[^'\"\\\\]*'"
+    between = r"[ (),*=<>!+/%-]"
+    words = rf"(?:(?:{'|'.join(_WORDS)}|{operand}){between}+|(?:{'|'.join(_FUNCTIONS)})\({between}*)*"
+    sql = rf"SELECT{between}+{words}(?:{operand}|ASC|DESC|NULL|TRUE|FALSE|END)[ )]*"
+    properties = {"path": {"enum": list(columns)}, "sql": {"type": "string", "pattern": f"^{sql}$"}}
+    return {"type": "object", "properties": properties, "required": ["path", "sql"]}
+
+
+_TABLE = re.compile(r"[\w./-]*\w\.(?:csv|tsv)\b", re.IGNORECASE)
+_WORDS = (
+    "DISTINCT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "IS", "NULL", "TRUE", "FALSE", "BETWEEN", "I?LIKE",
+    "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "OFFSET", "ASC", "DESC", "DATE", "CASE", "WHEN", "THEN", "ELSE", "END",
+)  # fmt: skip
+_FUNCTIONS = (
+    "count", "sum", "avg", "min", "max", "median", "round", "abs", "length", "lower", "upper", "trim", "year", "month",
+    "day", "quarter", "dayname", "monthname", "strftime", "coalesce", "stddev",
+)  # fmt: skip
+
+
+@tool(effect=Effect.READS, scope=path_scope, narrow=named_tables)
 def query_table(
     context: ToolContext,
     path: Annotated[str, "CSV, TSV, JSON or Parquet file"],

@@ -103,7 +103,9 @@ def query_tolerantly(
 
 
 def repair(sql: str, names: list[str], columns: list[str]) -> str:
-    """Usual slips: the file's path or the word table as the table's name, a text in double quotes."""
+    """Usual slips: the file's path or the word table as the table's name, a text in double quotes, a name of several
+    words in none.
+    """
     known = "|".join(re.escape(name) for name in sorted([*names, "table", "csv", "file"], key=len, reverse=True))
     sql = re.sub(rf"\b(from|join)\s+[\"'`]?(?:{known})[\"'`]?(?![\w.])", r"\1 data", sql, flags=re.IGNORECASE)
     lowered = {column.lower() for column in columns}
@@ -111,7 +113,18 @@ def repair(sql: str, names: list[str], columns: list[str]) -> str:
     def as_text(found: re.Match[str]) -> str:
         return found[0] if found[2].lower() in lowered else f"{found[1]}'{found[2]}'"
 
-    return re.sub(r"((?:[=<>]|\bi?like)\s*)\"([^\"']*)\"", as_text, sql, flags=re.IGNORECASE)
+    sql = re.sub(r"((?:[=<>]|\bi?like)\s*)\"([^\"']*)\"", as_text, sql, flags=re.IGNORECASE)
+    # Longest first; what stands in quotes already is passed over whole.
+    odd = sorted((name for name in columns if not re.fullmatch(r"\w+", name)), key=len, reverse=True)
+    if not odd:
+        return sql
+    bare = "|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in odd)
+    return re.sub(
+        rf"'[^']*'|\"[^\"]*\"|({bare})",
+        lambda found: f'"{found[1]}"' if found[1] else found[0],
+        sql,
+        flags=re.IGNORECASE,
+    )
 
 
 def query(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> dict[str, Any]:

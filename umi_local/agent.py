@@ -65,6 +65,7 @@ class Agent:
             context,
             found=tuple(self.toolbox.fitting(query)),
             outside=outside,
+            narrowed=self.toolbox.narrowed(query),
         )
         self.emit(RunStarted(trajectory))
         self._run, self._running = trajectory, True
@@ -120,8 +121,9 @@ class Agent:
 
     def _act(self, decision: Decision, repeats: Repeats) -> int:
         """Let the caller write and the tools run. Returns how often the most repeated result was seen."""
+        spoken_of = self.toolbox.narrowed(f"{self._run.query}\n{decision.rationale}")
         try:
-            calls = self.crew.call(self._run)
+            calls = self.crew.call(replace(self._run, narrowed=spoken_of))
         except Incomplete:
             if self._cancelled:
                 return 0

@@ -28,7 +28,7 @@ from umi_local.roles import Crew, Single, Team, TurnLimits, Turns
 from umi_local.settings import Mode, Settings
 from umi_local.setups import Setup
 from umi_local.styles.data import chat_style, flat_style, worked_examples
-from umi_local.toolbox import Approval, Effect, LocalToolbox, Tool, ToolContext, Workspace
+from umi_local.toolbox import Approval, Effect, LocalToolbox, Ruling, Tool, ToolContext, Workspace
 from umi_local.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -196,9 +196,16 @@ def toolbox_for(
 
 
 def context_for(toolbox: LocalToolbox) -> str:
-    """What the agent is told of the workspace without asking: what lies in it, if any tool may read."""
-    reads = any(tool.effect is Effect.READS for tool in toolbox.tools)
-    return toolbox.context.workspace.overview() if reads else ""
+    """What the agent is told of the workspace without asking: what lies in it, if any tool may read. Of a file that a
+    rule denies to one of them not even the name is told."""
+    reading = [tool.name for tool in toolbox.tools if tool.effect is Effect.READS]
+    find = toolbox.approval.policy.find
+
+    def told(path: str) -> bool:
+        rules = (find(name, {"path": path}) for name in reading)
+        return not any(rule and rule.arguments and rule.ruling is Ruling.DENY for rule in rules)
+
+    return toolbox.context.workspace.overview(told) if reading else ""
 
 
 def broadcast(*listeners: Emit | None) -> Emit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from umi_local.messages import Constraint, Role, Speaker, ToolSpec
@@ -32,7 +33,7 @@ def constraint_for(
         "$conclude": plans.conclude,
         "$give_up": plans.give_up or plans.conclude,
         "$more": language.grammars.get("more", "").replace("$number", str(max_calls - 1)) if max_calls > 1 else "",
-        "$tools": " | ".join(_tool(spec, language.grammars["tool"]) for spec in tools) or '""',
+        "$tools": " | ".join(_tool(spec, language.grammars["tool"], trajectory.narrowed) for spec in tools) or '""',
     }
     grammar = _filled(language.grammars[role.value], parts).strip() + "\n"
     return Constraint(grammar, _schema(role, tools, open_choices, max_calls))
@@ -133,11 +134,12 @@ def _named(trajectory: Trajectory) -> tuple[ToolSpec, ...]:
     return tuple(tool for tool in trajectory.callable_tools if tool.name in words)
 
 
-def _tool(spec: ToolSpec, template: str) -> str:
+def _tool(spec: ToolSpec, template: str, narrowed: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> str:
+    parameters = _closed(narrowed.get(spec.name, spec.parameters))
     parts = {
         "$name_text": _literal(spec.name),
         "$name": _literal(json.dumps(spec.name, ensure_ascii=False)),
-        "$arguments": f"%json {json.dumps(_closed(spec.parameters) | _COMPACT, ensure_ascii=False)}",
+        "$arguments": f"%json {json.dumps(parameters | _COMPACT, ensure_ascii=False)}",
     }
     return _filled(template, parts)
 

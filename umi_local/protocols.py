@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from umi_local.events import Event
 from umi_local.messages import (
@@ -58,5 +58,8 @@ class Toolbox(Protocol):
 
     def fitting(self, query: str) -> Sequence[ToolSpec]:
         """Tools that are listed for this query alone, beside the constant ones."""
+
+    def narrowed(self, text: str) -> Mapping[str, Mapping[str, Any]]:
+        """By a tool's name, a closer schema for its arguments, from what a query or a plan speaks of."""
 
     def run(self, call: ToolCall) -> Observation: ...

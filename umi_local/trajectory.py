@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from umi_local.messages import Message, Observation, ToolCall, ToolSpec
 
@@ -48,6 +50,7 @@ class Trajectory:
     `context` holds facts the agent is told without asking ("Today is Friday, 2019-03-01."); it is part of the
     prompt, so it must not change within a conversation. `found` are tools that were chosen for this query beside the
     constant ones. `outside` is set where the query holds text that somebody else may have written (it was piped in).
+    `narrowed` has a closer JSON Schema for the arguments of some tools at this point; no model is told of it.
     """
 
     query: str
@@ -59,6 +62,7 @@ class Trajectory:
     stop: StopReason | None = None
     found: tuple[ToolSpec, ...] = ()
     outside: bool = False
+    narrowed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     @property
     def callable_tools(self) -> tuple[ToolSpec, ...]:

@@ -70,6 +70,9 @@ class Session:
     def fitting(self, query: str) -> Sequence[ToolSpec]:
         return ()
 
+    def narrowed(self, text: str) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
     def run(self, call: ToolCall) -> Observation:
         if call.name not in {spec.name for spec in self.specs}:
             return Observation(f"There is no tool {call.name!r}.", is_error=True)

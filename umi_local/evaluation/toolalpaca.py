@@ -78,6 +78,9 @@ class Replay:
     def fitting(self, query: str) -> Sequence[ToolSpec]:
         return ()
 
+    def narrowed(self, text: str) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
     def run(self, call: ToolCall) -> Observation:
         if call.name not in {spec.name for spec in self.specs}:
             known = ", ".join(spec.name for spec in self.specs)

@@ -11,7 +11,7 @@ from typing import Any
 
 from umi_local.messages import Observation, ToolCall, ToolSpec
 from umi_local.toolbox.approval import Approval, ApprovalRequest
-from umi_local.toolbox.policy import Rule, as_compared
+from umi_local.toolbox.policy import Rule, Ruling, as_compared
 from umi_local.toolbox.ranking import FITTING, Found, Ranking, search_tool
 from umi_local.toolbox.tool import Tool, ToolContext, ToolError
 
@@ -35,6 +35,18 @@ class LocalToolbox:
     def fitting(self, query: str) -> tuple[ToolSpec, ...]:
         """The hidden tools that fit a query best."""
         return self._ranking.search(query, FITTING) if self.hidden else ()
+
+    def narrowed(self, text: str) -> Mapping[str, Mapping[str, Any]]:
+        """Closer schemas from what a query or a plan speaks of, as far as no rule denies a look at it."""
+        found = {tool.name: tool.narrow(self._looking(tool), text) for tool in self._listed if tool.narrow}
+        return {name: schema for name, schema in found.items() if schema}
+
+    def _looking(self, tool: Tool) -> ToolContext:
+        def permitted(arguments: Mapping[str, str]) -> bool:
+            rule = self.approval.policy.find(tool.name, arguments)
+            return rule is None or rule.ruling is Ruling.ALLOW
+
+        return replace(self.context, permitted=permitted)
 
     @cached_property
     def _ranking(self) -> Ranking:

@@ -53,6 +53,9 @@ class ToolContext:
     permitted: Callable[[Mapping[str, str]], bool] = _anything
 
 
+Narrow = Callable[[ToolContext, str], Mapping[str, Any] | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A function with what the model, the approval and the command line need to know of it.
@@ -60,7 +63,9 @@ class Tool:
     `asks`: a person must approve each call. `enabled`: it is listed without being asked for by name.
     `preview` renders for the person what a call would do (a diff, say). `scope` gives the arguments that tell one kind
     of call from another, in a form that cannot be written in two ways: rules are compared with it, and an "always" is
-    about it; without one, about all arguments. `outside` is set where what comes back was written by somebody else.
+    about it; without one, about all arguments. `narrow` gives a closer JSON Schema for a call that follows from a text,
+    or None; it may look at what the context permits. `outside` is set where what comes back was written by somebody
+    else.
     """
 
     function: Callable[..., Any]
@@ -73,6 +78,7 @@ class Tool:
     context_parameter: str | None
     scope: Callable[[ToolContext, Mapping[str, Any]], Mapping[str, str]] | None = None
     outside: bool = False
+    narrow: Narrow | None = None
 
     @property
     def untrusted(self) -> bool:
@@ -107,6 +113,7 @@ def tool(
     enabled: bool = True,
     preview: Callable[[ToolContext, Mapping[str, Any]], str] | None = None,
     scope: Callable[[ToolContext, Mapping[str, Any]], Mapping[str, str]] | None = None,
+    narrow: Narrow | None = None,
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a typed function.
 
@@ -117,7 +124,7 @@ def tool(
     def make(function: Callable[..., Any]) -> Tool:
         arguments, context_parameter = _arguments_model(function)
         spec = ToolSpec(function.__name__, inspect.getdoc(function) or "", _schema(arguments))
-        return Tool(function, spec, arguments, effect, asks, enabled, preview, context_parameter, scope)
+        return Tool(function, spec, arguments, effect, asks, enabled, preview, context_parameter, scope, narrow=narrow)
 
     return make
 

@@ -8,13 +8,21 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
+
+from umi_local.toolbox.csv_header import columns
 
 PROJECT_FILE = ".umi-local.toml"  # a workspace's own rules
 _BY_DESCRIPTOR = os.open in os.supports_dir_fd  # not on Windows
 _SHOWN = 24
-_HEADER_BYTES = 160
+_DEPTH = 3  # of folders in folders
+_HEADER_BYTES = 400
+
+
+def _anything(_path: str) -> bool:
+    return True
 
 
 class ToolError(Exception):
@@ -120,32 +128,56 @@ class Workspace:
         reason = (error.strerror or "no reason given").lower()
         return ToolError(f"{self.name(file)} could not be {done}: {reason}.")
 
-    def overview(self) -> str:
-        """What lies in the folder, in one line: its first files and folders by name, and the columns of CSV tables.
+    def overview(self, told: Callable[[str], bool] = _anything) -> str:
+        """What lies in the folder, in one line: files by name, folders that have room in it by what is in them, and
+        the columns of CSV tables, as SQL writes them.
 
         A small model that knows a file's name and columns makes far fewer wrong calls (see DESIGN.md).
+
+        Args:
+            told: whether a file or folder may be spoken of, by its path in the workspace.
         """
+
+        def inside(folder: Path) -> Iterator[Path]:
+            for entry in folder.iterdir():
+                if not entry.name.startswith(".") and told(entry.relative_to(self.root).as_posix()):
+                    yield entry
+
         try:
-            entries = sorted(entry for entry in self.root.iterdir() if not entry.name.startswith("."))
+            entries = sorted(inside(self.root))
         except OSError:
             return ""
         if not entries:
             return "The workspace is empty."
         more = f", and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
-        return f"Files in the workspace: {', '.join(map(self._described, entries[:_SHOWN]))}{more}."
+        shown = entries[:_SHOWN]
+        for _ in range(_DEPTH):
+            shown = _unfolded(shown, inside)
+        return f"Files in the workspace: {', '.join(map(self._described, shown))}{more}."
 
     def _described(self, entry: Path) -> str:
-        name = " ".join(entry.name.split())
+        inside = entry.relative_to(self.root)
+        name = " ".join(inside.as_posix().split())
         if entry.is_dir():
             return f"{name}/"
         # A link may lead outside, or to another workspace's table: its name is all that is told.
-        if entry.suffix.lower() != ".csv" or entry.is_symlink():
+        if entry.suffix.lower() not in (".csv", ".tsv") or entry.is_symlink():
             return name
-        with suppress(ToolError), self.open(self.root.resolve() / entry.name) as file:
-            header = file.read(_HEADER_BYTES).decode("utf-8", errors="replace").split("\n")[0]
-            columns = [" ".join(column.strip().strip('"').split()) for column in header.split(",")]
-            return f"{name} (columns {', '.join(columns)})"
+        with suppress(ToolError):
+            known, whole = self.columns(self.root.resolve() / inside)
+            return f"{name} (columns {', '.join(known)}{'' if whole else ', ...'})" if known else name
         return name
+
+    def columns(self, file: Path, most: int = _HEADER_BYTES) -> tuple[list[str], bool]:
+        """The columns that a CSV table's first `most` bytes name, as SQL writes them, and whether these are all.
+
+        Raises:
+            ToolError: the file cannot be read.
+        """
+        with self.open(file) as table:
+            read = table.read(most)
+        cut = len(read) == most
+        return columns(read.decode("utf-8-sig", errors="replace"), cut), not cut or b"\n" in read
 
     def _neighbours(self, missing: Path) -> str:
         folder = missing.parent
@@ -153,6 +185,20 @@ class Workspace:
             return f" There is no folder {folder.name} either."
         names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))[:12]
         return f" The folder has: {', '.join(names)}." if names else " The folder is empty."
+
+
+def _unfolded(entries: Sequence[Path], inside: Callable[[Path], Iterator[Path]]) -> list[Path]:
+    """The entries with folders replaced by what lies in them, one after the other, as long as there is room."""
+    shown = list(entries)
+    for folder in entries:
+        if folder.is_symlink() or not folder.is_dir():
+            continue
+        with suppress(OSError):  # a folder that is closed to us stays one
+            found = list(islice(inside(folder), _SHOWN + 1))
+            if found and len(shown) - 1 + len(found) <= _SHOWN:
+                at = shown.index(folder)
+                shown[at : at + 1] = sorted(found)
+    return shown
 
 
 def _descend(root: Path, parts: Sequence[str], create: bool) -> int:
