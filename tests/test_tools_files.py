@@ -153,6 +153,15 @@ def test_lines_with_all_the_words_are_found_where_none_has_the_phrase(context: T
     )
 
 
+def test_words_on_different_lines_of_a_file_are_found_where_no_line_has_them_all(context: ToolContext) -> None:
+    (context.workspace.root / "pond.md").write_text("# The pond\nDig it.\nThe liner takes 12 square metres.\n")
+    assert call(search_files, context, text="pond liner") == (
+        "No line has all of 'pond liner'; these are from files that have all its words:\n"
+        "pond.md:1: # The pond\npond.md:3: The liner takes 12 square metres."
+    )
+    assert call(search_files, context, text="pond hose") == "Nothing was found for 'pond hose' in 3 files."
+
+
 def test_nothing_found_is_said_with_the_number_of_files(context: ToolContext) -> None:
     assert call(search_files, context, text="zebra") == "Nothing was found for 'zebra' in 2 files."
 

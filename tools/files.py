@@ -8,6 +8,7 @@ import io
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,25 +112,24 @@ def search_files(
     start = _folder(context.workspace, path)
     if not start.exists():
         raise ToolError(f"There is no {path}. list_files shows what there is.")
-    phrase: list[str] = []
-    words: list[str] = []
+    found: dict[_Holds, list[str]] = {holds: [] for holds in _Holds}
     searched = skipped = 0
     for file in _searchable(start):
         if searched + skipped == MAX_SEARCHED_FILES:
-            return _report(text, phrase, words, f"the first {MAX_SEARCHED_FILES} files")
+            return _report(text, found, f"the first {MAX_SEARCHED_FILES} files")
         if not context.permitted({"path": context.workspace.name(file)}):
             skipped += 1  # its name is not told either
             continue
         content = _text_of(context.workspace, file)
         searched, skipped = (searched, skipped + 1) if content is None else (searched + 1, skipped)
-        for line, has_phrase in _hits(context.workspace, file, content or "", wanted):
-            (phrase if has_phrase else words).append(line)
-        if len(phrase) > 10 * MAX_HITS:
+        for line, holds in _hits(context.workspace, file, content or "", wanted):
+            found[holds].append(line)
+        if len(found[_Holds.PHRASE]) > 10 * MAX_HITS:
             break
     where = f"{searched} file{'' if searched == 1 else 's'}"
     be = "is" if skipped == 1 else "are"
     unread = f"; {skipped} could not be read, {be} off limits or larger than {size(MAX_SEARCHED_SIZE)}"
-    return _report(text, phrase, words, where + (unread if skipped else ""))
+    return _report(text, found, where + (unread if skipped else ""))
 
 
 def _searchable(start: Path) -> Iterator[Path]:
@@ -143,16 +143,28 @@ def _searchable(start: Path) -> Iterator[Path]:
                 yield file
 
 
-def _hits(workspace: Workspace, file: Path, text: str, wanted: str) -> Iterator[tuple[str, bool]]:
-    """Lines that contain the phrase (True) or only all its words (False), as `path:number: line`."""
+class _Holds(Enum):
+    """What a line has of the phrase that is looked for, the best first; the text says so to the model."""
+
+    PHRASE = ""
+    ALL_WORDS = "No line has {text!r} as such; these have all its words:"
+    SOME_WORDS = "No line has all of {text!r}; these are from files that have all its words:"
+
+
+def _hits(workspace: Workspace, file: Path, text: str, wanted: str) -> Iterator[tuple[str, _Holds]]:
+    """Lines with the phrase, or all its words, or some of them where the file has all, as `path:number: line`."""
     name = workspace.name(file)
     if wanted in file.name.lower():
-        yield f"{name} (a file of this name; read_file shows its text)", True
+        yield f"{name} (a file of this name; read_file shows its text)", _Holds.PHRASE
     words = wanted.split()
+    lowered = text.lower()
+    least = len(words) if not all(word in lowered for word in words) else max(1, len(words) // 2)
     for number, line in enumerate(text.splitlines(), 1):
         spoken = " ".join(line.lower().split())
-        if wanted in spoken or all(word in spoken for word in words):
-            yield f"{name}:{number}: {_around(line.strip(), words[0])}", wanted in spoken
+        there = [word for word in words if word in spoken]
+        if len(there) >= least:
+            holds = _Holds.PHRASE if wanted in spoken else _Holds.ALL_WORDS if there == words else _Holds.SOME_WORDS
+            yield f"{name}:{number}: {_around(line.strip(), there[0])}", holds
 
 
 def _text_of(workspace: Workspace, file: Path) -> str | None:
@@ -172,13 +184,14 @@ def _around(line: str, word: str) -> str:
     return "..." * (start > 0) + line[start : start + MAX_HIT_LENGTH] + "..." * (start + MAX_HIT_LENGTH < len(line))
 
 
-def _report(text: str, phrase: list[str], words: list[str], where: str) -> str:
-    found = phrase or words
-    if not found:
+def _report(text: str, found: Mapping[_Holds, list[str]], where: str) -> str:
+    holds = next((holds for holds, lines in found.items() if lines), None)
+    if holds is None:
         return f"Nothing was found for {text!r} in {where}."
-    lines = [] if phrase or len(text.split()) == 1 else [f"No line has {text!r} as such; these have all its words:"]
-    lines += found[:MAX_HITS]
-    if len(found) > MAX_HITS:
+    best = found[holds]
+    lines = [holds.value.format(text=text)] if holds.value else []
+    lines += best[:MAX_HITS]
+    if len(best) > MAX_HITS:
         lines.append("... and more lines; search for something longer or in one file.")
     return "\n".join(lines)
 
