@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -121,6 +122,8 @@ def _encoded(part: Part, block: npt.NDArray[Any], kind: Kind) -> npt.NDArray[Any
     """A block of rows in the file's type; left alone where it is stored so already."""
     if part.as_stored and part.tensor.kind == _STORED.get(kind):
         return block
+    if part.as_stored and part.tensor.kind == "BF16" and kind is Kind.F16:
+        return _float16_of_bfloat16()[block]
     wide = np.ascontiguousarray(part.changed(block))
     if kind is Kind.F32:
         return wide
@@ -130,6 +133,14 @@ def _encoded(part: Part, block: npt.NDArray[Any], kind: Kind) -> npt.NDArray[Any
     if kind is not Kind.BF16 and np.isnan(wide).any():
         raise ModelCorrupt(f"The tensor {shown(part.tensor.name)} holds NaN, which {kind.name} cannot.", "Try f32.")
     return gguf.quants.quantize(wide, kind)
+
+
+@cache
+def _float16_of_bfloat16() -> npt.NDArray[np.float16]:
+    """The float16 of every bfloat16, by its bits: looking it up is twice as fast as computing it."""
+    bits = np.arange(1 << 16, dtype=np.uint32) << 16
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bits.view(np.float32).astype(np.float16)
 
 
 def _look(data: npt.NDArray[Any], tensor: Planned, strange: list[str], large: list[str]) -> None:

@@ -172,6 +172,23 @@ def test_other_types_are_near_and_norms_stay_exact(quant: str, checkpoint: Path,
     assert 0 < np.abs(exact - found).max() < {"f16": 0.01, "bf16": 0.1, "q8_0": 0.2}[quant]
 
 
+def test_bfloat16_becomes_the_same_float16_as_the_float32_that_it_stands_for(checkpoint: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    brain = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(checkpoint / "model.safetensors").items()}
+    brain["model.embed_tokens.weight"][0, 0] = 1e30
+    made = {}
+    for name, kind in (("brain", torch.bfloat16), ("wide", torch.float32)):
+        folder = tmp_path / name
+        shutil.copytree(checkpoint, folder)
+        save_file({key: tensor.to(kind) for key, tensor in brain.items()}, folder / "model.safetensors")
+        warnings = convert(folder, tmp_path / f"{name}.gguf", "f16").warnings
+        made[name] = [tensor.data.tobytes() for tensor in gguf.GGUFReader(tmp_path / f"{name}.gguf").tensors], warnings
+    assert made["brain"] == made["wide"]
+    assert "too large for float16" in made["brain"][1][0]
+
+
 def test_the_file_tells_where_it_came_from(checkpoint: Path, tmp_path: Path) -> None:
     convert_checkpoint(checkpoint, tmp_path / "m.gguf", "f16", Source("hf:someone/model", "abc123"), lambda *_: None)
     fields = gguf.GGUFReader(tmp_path / "m.gguf").fields
