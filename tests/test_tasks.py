@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,25 @@ def test_a_line_that_is_no_task_is_named(tmp_path: Path, line: str, told: str):
         read_tasks(file)
 
 
-def test_the_development_tasks_can_be_read():
-    tasks = read_tasks(Path(__file__).parent / "everyday" / "dev.jsonl")
-    assert len({task.id for task in tasks}) == len(tasks) > 30
+EVERYDAY = Path(__file__).parent / "everyday"
+
+
+@pytest.mark.parametrize("name", ["dev", "pasted", "household"])
+def test_the_tasks_that_we_keep_can_be_read(name):
+    tasks = read_tasks(EVERYDAY / f"{name}.jsonl")
+    assert len({task.id for task in tasks}) == len(tasks) > 15
+
+
+def test_what_is_trained_on_shares_no_eight_words_in_a_row_with_the_tasks_that_we_keep():
+    from importlib.resources import files
+
+    taught = [_runs(file.read_text(encoding="utf-8")) for file in files("umi_local.training.everyday").iterdir()
+              if file.name.endswith(".toml")]  # fmt: skip
+    asked = [_runs(task.query) for file in EVERYDAY.glob("*.jsonl") for task in read_tasks(file)]
+    assert len(taught) > 10
+    assert set().union(*taught) & set().union(*asked) == set()
+
+
+def _runs(text):
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[at : at + 8]) for at in range(len(words) - 7)}
