@@ -207,6 +207,16 @@ def test_the_caller_is_held_to_what_the_plan_speaks_of(scripted, monkeypatch):
     assert ["const" in grammar for grammar in grammars] == [False, False, True]
 
 
+def test_after_a_failure_the_caller_may_write_all_that_the_tool_takes(scripted, monkeypatch):
+    monkeypatch.setattr(
+        LocalToolbox, "narrowed", lambda *_: {"add": {"type": "object", "properties": {"a": {"const": 7}}}}
+    )
+    failing = [Line(PLAN, "Try. Next: caller."), Line(CALL, call("fail", reason="no"))]
+    made = scripted([*failing, *ADD, *END])
+    made.agent.run("q")
+    assert ["const" in made.backend.constraints[i].grammar for i in (1, 3)] == [True, False]
+
+
 def test_the_trunk_only_grows_at_its_end(scripted):
     made = scripted([*ADD, *ADD, *END])
     made.agent.run("q")

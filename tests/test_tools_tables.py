@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from llguidance import LLMatcher, LLTokenizer
 
 from umi_local.toolbox import Approval, LocalToolbox, ToolContext, ToolError, Workspace, policy_of
 from umi_local.tools.tables import named_tables, query_table
@@ -85,9 +86,11 @@ def test_a_table_that_is_spoken_of_narrows_sql_to_its_columns(context: ToolConte
 
 
 def test_several_tables_share_one_form_and_what_is_no_table_here_none(context: ToolContext) -> None:
-    both = named_tables(context, "Compare sales.csv with other.csv")
+    put(context, "old/costs.csv", "a,b\n1,2\n")
+    both = named_tables(context, "Compare sales.csv with old/costs.csv")
     assert both is not None
-    assert both["properties"]["path"] == {"enum": ["sales.csv", "other.csv"]}
+    assert both["properties"]["path"] == {"enum": ["sales.csv", "old/costs.csv"]}
+    assert named_tables(context, "other.csv, whose only column may be a title") is None
     assert named_tables(context, "sales, ghost.csv and ../outside.csv") is None
     put(context, "empty.csv", "")
     put(context, "wide.csv", ",".join(f"column_{i}" for i in range(2000)) + "\n1\n")
@@ -95,6 +98,29 @@ def test_several_tables_share_one_form_and_what_is_no_table_here_none(context: T
     assert named_tables(context, "wide.csv") is None
     put(context, "bare.csv", "1,Ann,2024-01-01\n2,Bob,2024-02-01\n")
     assert named_tables(context, "bare.csv") is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "item,Preis (€)", "Temp °C;growth – net", "a<b,c>d", "50% off?,x", "order,group,Name", 'say "x,y', "a|b\\d,e",
+        "Größe,Straße", "size [cm],w^2 {x}", "Net$,#no", "item\rprice", "one", "name,Name",
+    ],
+)  # fmt: skip
+def test_whatever_a_header_holds_the_grammar_compiles_and_takes_its_columns(context: ToolContext, header: str) -> None:
+    path = put(context, "odd.csv", f"{header}\n1,2,3\n")
+    assert "odd.csv" in context.workspace.overview()
+    schema = named_tables(context, path)
+    if schema is not None:
+        grammar = LLMatcher.grammar_from_lark(f"start: %json {json.dumps({'additionalProperties': False, **schema})}\n")
+        matcher = LLMatcher(LLTokenizer("byte"), grammar)
+        columns, _ = context.workspace.columns(context.workspace.file(path))
+        call = json.dumps({"path": path, "sql": f"SELECT {columns[0]} FROM data"}, ensure_ascii=False).encode()
+        assert matcher.validate_tokens(list(call)) == len(call), matcher.get_error()
+
+
+def test_a_long_plan_without_blanks_is_looked_through_at_once(context: ToolContext) -> None:
+    assert named_tables(context, "a1" * 500_000) is None  # a search that is quadratic would take hours
 
 
 def test_of_a_table_that_a_rule_denies_nothing_is_told(context: ToolContext) -> None:

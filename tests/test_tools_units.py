@@ -114,7 +114,7 @@ def test_an_unknown_unit_is_answered_with_one_spelled_alike() -> None:
 @pytest.mark.parametrize(
     ("source", "target", "told"),
     [
-        ("farenheit", "celcius", "5 fahrenheit = -15 celsius"),
+        ("farenheit", "celcius", "5 fahrenheit = -15 celcius"),
         ("kilometrs", "m", "5 kilometres = 5000 m"),
         ("galons", "Litres", "5 gallons = 18.9271 Litres"),
     ],

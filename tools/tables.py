@@ -10,7 +10,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -27,6 +27,7 @@ LIMITS = Limits(wall_seconds=30, cpu_seconds=20, memory_bytes=3 << 30)
 MAX_SQL = 10_000  # characters
 MAX_ROWS = 50
 _LONGEST_HEADER = 4000  # bytes
+_LOOKED_AT = 4000  # characters of a plan
 MAX_COLUMNS = 40
 _KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
           ".parquet": "parquet"}  # fmt: skip
@@ -38,26 +39,36 @@ def named_tables(context: ToolContext, text: str) -> Mapping[str, Any] | None:
     A small model takes the words of a question for columns, also where it has been told what the columns are.
     """
     columns: dict[str, list[str]] = {}
-    for path in dict.fromkeys(_TABLE.findall(text)):
+    for path in dict.fromkeys(_TABLE.findall(text[:_LOOKED_AT])):
         with suppress(ToolError):
             file = context.workspace.file(path)
             if context.permitted(path_scope(context, {"path": path})):
                 names, whole = context.workspace.columns(file, _LONGEST_HEADER)
-                columns[path] = names if whole else []
+                columns[path] = names if whole and len(names) > 1 else []  # a single one may be a title
     if not columns or not all(columns.values()):
         return None
-    names = "|".join(re.sub(r'([^\w" ])', r"\\\1", name) for name in sorted(set(chain(*columns.values()))))
-    operand = rf"{names}|data|[0-9]+(?:\.[0-9]+)?|'[^'\"\\\\]*'"
-    between = r"[ (),*=<>!+/%-]"
-    words = rf"(?:(?:{'|'.join(_WORDS)}|{operand}){between}+|(?:{'|'.join(_FUNCTIONS)})\({between}*)*"
-    sql = rf"SELECT{between}+{words}(?:{operand}|ASC|DESC|NULL|TRUE|FALSE|END)[ )]*"
-    properties = {"path": {"enum": list(columns)}, "sql": {"type": "string", "pattern": f"^{sql}$"}}
+    names = sorted(set(chain(*columns.values())))
+    if any(set(name) & _UNSAFE for name in names):
+        return None
+    properties = {"path": {"enum": list(columns)}, "sql": {"type": "string", "pattern": _sql_of(names)}}
     return {"type": "object", "properties": properties, "required": ["path", "sql"]}
 
 
-_TABLE = re.compile(r"[\w./-]*\w\.(?:csv|tsv)\b", re.IGNORECASE)
+def _sql_of(columns: Sequence[str]) -> str:
+    """A regular expression for queries in which these columns and no others occur."""
+    names = "|".join(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", name) for name in columns)
+    operand = rf"{names}|data|[0-9]+(?:\.[0-9]+)?|'(?:[^'\"\\\\]|'')*'"
+    functions = "|".join((*_FUNCTIONS, *map(str.upper, _FUNCTIONS)))
+    between = r"[ (),*=<>!+/%-]"
+    words = rf"(?:(?:{'|'.join(_WORDS)}|{operand}){between}{{1,6}}|(?:{functions})\({between}{{0,4}})*"
+    last = rf"(?:{operand}|ASC|DESC|NULL|TRUE|FALSE|END)[ )]*"
+    return rf"^(?:DESCRIBE data|SELECT{between}{{1,6}}{words}{last})$"
+
+
+_TABLE = re.compile(r"(?<![\w./-])[\w./-]{0,200}\w\.(?:csv|tsv)\b", re.IGNORECASE)
+_UNSAFE = frozenset("\\\ufffd\x00")
 _WORDS = (
-    "DISTINCT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "IS", "NULL", "TRUE", "FALSE", "BETWEEN", "I?LIKE",
+    "SELECT", "DISTINCT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "IS", "NULL", "TRUE", "FALSE", "BETWEEN", "I?LIKE",
     "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "OFFSET", "ASC", "DESC", "DATE", "CASE", "WHEN", "THEN", "ELSE", "END",
 )  # fmt: skip
 _FUNCTIONS = (

@@ -18,6 +18,7 @@ import duckdb
 
 MAX_CELL = 200  # characters
 MAX_COLUMNS = 100
+_PHRASES = ("order by", "group by", "is null", "not null", "not in", "not like")  # never a column without quotes
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
     "memory_limit": "1GB",
@@ -115,7 +116,8 @@ def repair(sql: str, names: list[str], columns: list[str]) -> str:
 
     sql = re.sub(r"((?:[=<>]|\bi?like)\s*)\"([^\"']*)\"", as_text, sql, flags=re.IGNORECASE)
     # Longest first; what stands in quotes already is passed over whole.
-    odd = sorted((name for name in columns if not re.fullmatch(r"\w+", name)), key=len, reverse=True)
+    several = (name for name in columns if re.fullmatch(r"\w+(?: \w+)+", name) and name.lower() not in _PHRASES)
+    odd = sorted(several, key=len, reverse=True)
     if not odd:
         return sql
     bare = "|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in odd)

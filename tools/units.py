@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 _EXACT = {"Mb": "megabit", "Gb": "gigabit", "Kb": "kilobit", "MBps": "megabyte/second", "GBps": "gigabyte/second"}
 # What people say, in any case -> units in pint's words, the likelier first.
 _SPOKEN = {
-    "f": "degF", "fahrenheit": "degF", "c": "degC", "celsius": "degC", "centigrade": "degC", "k": "kelvin",
-    "kelvins": "kelvin", "kb": "kilobyte", "mb": "megabyte", "gb": "gigabyte", "tb": "terabyte", "pb": "petabyte",
+    "f": "degF", "fahrenheit": "degF", "c": "degC", "celsius": "degC", "celcius": "degC", "centigrade": "degC",
+    "k": "kelvin", "kelvins": "kelvin",
+    "kb": "kilobyte", "mb": "megabyte", "gb": "gigabyte", "tb": "terabyte", "pb": "petabyte",
     "kbps": "kilobit/second", "mbps": "megabit/second", "gbps": "gigabit/second", "mib": "mebibyte", "gib": "gibibyte",
     "fl oz": "fluid_ounce", "floz": "fluid_ounce", "oz": "ounce fluid_ounce", "ounce": "ounce fluid_ounce",
     "ounces": "ounce fluid_ounce", "cc": "centimeter**3", "uk gallon": "imperial_gallon", "uk pint": "imperial_pint",
@@ -32,7 +33,7 @@ _SPOKEN = {
     "kilo": "kilogram", "kilos": "kilogram",
     "hz": "hertz turn/second", "rpm": "revolutions_per_minute", "bpm": "count/minute",
 }  # fmt: skip
-_TEMPERATURES = frozenset({"f", "c", "k", "fahrenheit", "celsius", "centigrade", "kelvin", "kelvins"})
+_TEMPERATURES = frozenset({"f", "c", "k", "fahrenheit", "celsius", "celcius", "centigrade", "kelvin", "kelvins"})
 _CURRENCY = re.compile(
     r"[$€£¥₹]|\b(?:usd|eur|gbp|jpy|chf|cad|aud|nzd|cny|inr|krw|sek|nok|dkk|pln|czk|brl|mxn|sgd|hkd|zar|rub|sterling|"
     r"dollars?|euros?|yen|yuan|renminbi|rupees?|francs?|won|pesos?|bitcoins?|btc)\b",
@@ -51,7 +52,7 @@ _LONG_NAMES = (
     "gigabytes", "terabytes", "kilobytes", "kilojoules", "kilocalories", "kilowatt hours", "horsepower",
     "nautical miles",
 )  # fmt: skip
-_SURELY = 0.85  # of a name's letters are there and in their order
+_SURELY = 0.9  # of a name's letters are there and in their order
 _WORD = r"(?:[A-Za-zµμΩÅ°_]+|%)(?:\*\*[23])?"
 _GRAMMAR = re.compile(rf"{_WORD}(?:(?: ?[*/] ?| ){_WORD}){{0,5}}")
 

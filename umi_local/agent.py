@@ -65,7 +65,6 @@ class Agent:
             context,
             found=tuple(self.toolbox.fitting(query)),
             outside=outside,
-            narrowed=self.toolbox.narrowed(query),
         )
         self.emit(RunStarted(trajectory))
         self._run, self._running = trajectory, True
@@ -121,7 +120,9 @@ class Agent:
 
     def _act(self, decision: Decision, repeats: Repeats) -> int:
         """Let the caller write and the tools run. Returns how often the most repeated result was seen."""
-        spoken_of = self.toolbox.narrowed(f"{self._run.query}\n{decision.rationale}")
+        # A closer schema is a guess: where something has failed, the caller may write all that the tool takes.
+        failed = any(seen.is_error for step in self._run.steps for seen in step.observations)
+        spoken_of = {} if failed else self.toolbox.narrowed(decision.rationale)
         try:
             calls = self.crew.call(replace(self._run, narrowed=spoken_of))
         except Incomplete:

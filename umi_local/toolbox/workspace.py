@@ -12,13 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from umi_local.toolbox.csv_header import columns
+from umi_local.toolbox import csv_header
 
 PROJECT_FILE = ".umi-local.toml"  # a workspace's own rules
 _BY_DESCRIPTOR = os.open in os.supports_dir_fd  # not on Windows
 _SHOWN = 24
 _DEPTH = 3  # of folders in folders
 _HEADER_BYTES = 400
+_LONGEST = 1_500  # characters, after which columns are left out
 
 
 def _anything(_path: str) -> bool:
@@ -153,17 +154,21 @@ class Workspace:
         shown = entries[:_SHOWN]
         for _ in range(_DEPTH):
             shown = _unfolded(shown, inside)
-        return f"Files in the workspace: {', '.join(map(self._described, shown))}{more}."
+        told_of: list[str] = []
+        for entry in shown:
+            short = sum(map(len, told_of)) > _LONGEST
+            told_of.append(self._described(entry, columns=not short))
+        return f"Files in the workspace: {', '.join(told_of)}{more}."
 
-    def _described(self, entry: Path) -> str:
+    def _described(self, entry: Path, columns: bool) -> str:
         inside = entry.relative_to(self.root)
         name = " ".join(inside.as_posix().split())
-        if entry.is_dir():
-            return f"{name}/"
-        # A link may lead outside, or to another workspace's table: its name is all that is told.
-        if entry.suffix.lower() not in (".csv", ".tsv") or entry.is_symlink():
-            return name
-        with suppress(ToolError):
+        with suppress(ToolError, OSError):
+            if entry.is_dir():
+                return f"{name}/"
+            # A link may lead outside, or to another workspace's table: its name is all that is told.
+            if not columns or entry.suffix.lower() not in (".csv", ".tsv") or entry.is_symlink():
+                return name
             known, whole = self.columns(self.root.resolve() / inside)
             return f"{name} (columns {', '.join(known)}{'' if whole else ', ...'})" if known else name
         return name
@@ -177,7 +182,7 @@ class Workspace:
         with self.open(file) as table:
             read = table.read(most)
         cut = len(read) == most
-        return columns(read.decode("utf-8-sig", errors="replace"), cut), not cut or b"\n" in read
+        return csv_header.columns(read.decode("utf-8-sig", errors="replace"), cut), not cut or b"\n" in read
 
     def _neighbours(self, missing: Path) -> str:
         folder = missing.parent
@@ -191,9 +196,9 @@ def _unfolded(entries: Sequence[Path], inside: Callable[[Path], Iterator[Path]])
     """The entries with folders replaced by what lies in them, one after the other, as long as there is room."""
     shown = list(entries)
     for folder in entries:
-        if folder.is_symlink() or not folder.is_dir():
-            continue
         with suppress(OSError):  # a folder that is closed to us stays one
+            if folder.is_symlink() or not folder.is_dir():
+                continue
             found = list(islice(inside(folder), _SHOWN + 1))
             if found and len(shown) - 1 + len(found) <= _SHOWN:
                 at = shown.index(folder)
