@@ -123,7 +123,8 @@ def _encoded(part: Part, block: npt.NDArray[Any], kind: Kind) -> npt.NDArray[Any
     if part.as_stored and part.tensor.kind == _STORED.get(kind):
         return block
     if part.as_stored and part.tensor.kind == "BF16" and kind is Kind.F16:
-        return _float16_of_bfloat16()[block]
+        half: npt.NDArray[Any] = _float16_of_bfloat16()[block]
+        return half
     wide = np.ascontiguousarray(part.changed(block))
     if kind is Kind.F32:
         return wide
