@@ -123,6 +123,23 @@ def test_a_long_plan_without_blanks_is_looked_through_at_once(context: ToolConte
     assert named_tables(context, "a1" * 500_000) is None  # a search that is quadratic would take hours
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Query `old sales.csv` for price",
+        "Compare stock.json with sales.csv",
+        "ghost.csv and sales.csv",
+        "sales.csv.gz",
+        "../.. sales.csv",
+    ],
+)
+def test_where_another_table_may_be_meant_nothing_is_narrowed(context: ToolContext, text: str) -> None:
+    put(context, "old sales.csv", "a,b\n1,2\n")
+    put(context, "stock.json", '[{"a": 1}]')
+    assert named_tables(context, text) is None
+    assert named_tables(context, "Use query_table to query sales.csv. Next: caller.") is not None
+
+
 def test_of_a_table_that_a_rule_denies_nothing_is_told(context: ToolContext) -> None:
     tools = (query_table,)
     assert "query_table" in LocalToolbox(tools, context).narrowed("sales.csv")

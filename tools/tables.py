@@ -39,10 +39,14 @@ def named_tables(context: ToolContext, text: str) -> Mapping[str, Any] | None:
     A small model takes the words of a question for columns, also where it has been told what the columns are.
     """
     columns: dict[str, list[str]] = {}
-    for path in dict.fromkeys(_TABLE.findall(text[:_LOOKED_AT])):
+    for found in _TABLE.finditer(text[:_LOOKED_AT]):
+        before, path = found["before"], found["path"]
+        columns[path] = []  # of one table that cannot be looked at, all are left open
         with suppress(ToolError):
+            if before and context.workspace.resolve(f"{before} {path}").exists():
+                continue  # the name began with the word before it
             file = context.workspace.file(path)
-            if context.permitted(path_scope(context, {"path": path})):
+            if _KINDS[file.suffix.lower()] == "csv" and context.permitted(path_scope(context, {"path": path})):
                 names, whole = context.workspace.columns(file, _LONGEST_HEADER)
                 columns[path] = names if whole and len(names) > 1 else []  # a single one may be a title
     if not columns or not all(columns.values()):
@@ -65,7 +69,11 @@ def _sql_of(columns: Sequence[str]) -> str:
     return rf"^(?:DESCRIBE data|SELECT{between}{{1,6}}{words}{last})$"
 
 
-_TABLE = re.compile(r"(?<![\w./-])[\w./-]{0,200}\w\.(?:csv|tsv)\b", re.IGNORECASE)
+_ENDINGS = "|".join(ending.removeprefix(".") for ending in _KINDS if ending != ".txt")
+_TABLE = re.compile(
+    rf"(?:(?<![\w./-])(?P<before>[\w./-]{{1,100}}) )?(?<![\w./-])(?P<path>[\w./-]{{0,200}}\w\.(?:{_ENDINGS}))(?!\.?\w)",
+    re.IGNORECASE,
+)
 _UNSAFE = frozenset("\\\ufffd\x00")
 _WORDS = (
     "SELECT", "DISTINCT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "IS", "NULL", "TRUE", "FALSE", "BETWEEN", "I?LIKE",
