@@ -162,6 +162,15 @@ def test_words_on_different_lines_of_a_file_are_found_where_no_line_has_them_all
     assert call(search_files, context, text="pond hose") == "Nothing was found for 'pond hose' in 3 files."
 
 
+def test_of_words_on_different_lines_the_telling_ones_come_first_and_a_few(context: ToolContext) -> None:
+    chapters = "".join(f"Chapter {i} of the book\n" for i in range(40))
+    (context.workspace.root / "book.md").write_text(f"{chapters}liner price 12\n the garden\n")
+    told = call(search_files, context, text="price of the garden liner").splitlines()
+    assert told[1:] == ["book.md:41: liner price 12", "book.md:42: the garden"]
+    (context.workspace.root / "long.log").write_text("error\n" * 900 + "timeout\n")
+    assert len(call(search_files, context, text="error timeout").splitlines()) == 6
+
+
 def test_nothing_found_is_said_with_the_number_of_files(context: ToolContext) -> None:
     assert call(search_files, context, text="zebra") == "Nothing was found for 'zebra' in 2 files."
 

@@ -6,11 +6,14 @@ import json
 import re
 from pathlib import Path
 
+import duckdb
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
 from umi_local.toolbox import Approval, LocalToolbox, ToolContext, ToolError, Workspace, policy_of
-from umi_local.tools.tables import named_tables, query_table
+from umi_local.toolbox.csv_header import in_sql
+from umi_local.tools.table_schema import _TABLE, named_tables
+from umi_local.tools.tables import query_table
 
 COLUMNS = "The table is called data. Its columns are: item (VARCHAR), price (DOUBLE), sold on (DATE)."
 
@@ -101,26 +104,59 @@ def test_several_tables_share_one_form_and_what_is_no_table_here_none(context: T
 
 
 @pytest.mark.parametrize(
-    "header",
+    ("header", "row"),
     [
-        "item,Preis (€)", "Temp °C;growth – net", "a<b,c>d", "50% off?,x", "order,group,Name", 'say "x,y', "a|b\\d,e",
-        "Größe,Straße", "size [cm],w^2 {x}", "Net$,#no", "item\rprice", "one", "name,Name",
+        ("item,Preis (€)", "x,1"), ("Temp °C;growth – net", "1;2"), ("a<b,c>d", "1,2"), ("order,group,left", "1,2,3"),
+        ("Größe,Straße", "1,x"), ("size [cm],w^2 {x}", "1,2"), ("item\tprice each", "x\t2"), ('"a, b";"c"', "1;2"),
+        ("Net $,x|y", "1,2"), ("it's,t-u", "1,2"), ("at,full", "1,2"),
     ],
 )  # fmt: skip
-def test_whatever_a_header_holds_the_grammar_compiles_and_takes_its_columns(context: ToolContext, header: str) -> None:
-    path = put(context, "odd.csv", f"{header}\n1,2,3\n")
-    assert "odd.csv" in context.workspace.overview()
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_every_column_that_a_header_names_can_be_written_and_asked_for(
+    context: ToolContext, header: str, row: str, encoding: str
+) -> None:
+    path = put(context, "odd.csv", f"{header}\r\n{row}\r\n".encode(encoding))
     schema = named_tables(context, path)
-    if schema is not None:
-        grammar = LLMatcher.grammar_from_lark(f"start: %json {json.dumps({'additionalProperties': False, **schema})}\n")
+    assert schema is not None
+    grammar = LLMatcher.grammar_from_lark(f"start: %json {json.dumps({'additionalProperties': False, **schema})}\n")
+    columns, _ = context.workspace.columns(context.workspace.file(path))
+    assert len(columns) > 1
+    for column in columns:
+        sql = f"SELECT {column} FROM data"
+        call = json.dumps({"path": path, "sql": sql}, ensure_ascii=False, separators=(",", ":")).encode()
         matcher = LLMatcher(LLTokenizer("byte"), grammar)
-        columns, _ = context.workspace.columns(context.workspace.file(path))
-        call = json.dumps({"path": path, "sql": f"SELECT {columns[0]} FROM data"}, ensure_ascii=False).encode()
         assert matcher.validate_tokens(list(call)) == len(call), matcher.get_error()
+        assert "|" not in query(context, sql, path).splitlines()[1]
 
 
-def test_a_long_plan_without_blanks_is_looked_through_at_once(context: ToolContext) -> None:
-    assert named_tables(context, "a1" * 500_000) is None  # a search that is quadratic would take hours
+@pytest.mark.parametrize(
+    "content",
+    [
+        "50% off?,x\n1,2\n", 'say "x,y\n1,2\n', "a|b\\d,e\n1,2\n", "Net$,#no\n1,2\n", "one\n1\n", "name,Name\n1,2\n",
+        "Report, January\nname,age,city\nAnn,1,Rome\n", "true,Ann\nfalse,Bob\n", "name,qty\na,1,x\n",
+        '"Net\nprice",item,qty\n1,2,3\n', "item,price\rx,1\r\0", "",
+    ],
+)  # fmt: skip
+def test_a_first_line_that_may_be_something_else_narrows_nothing(context: ToolContext, content: str) -> None:
+    path = put(context, "odd.csv", content)
+    assert named_tables(context, path) is None
+    assert "odd.csv" in context.workspace.overview()
+
+
+def test_latin_1_is_read_as_the_database_reads_it(context: ToolContext) -> None:
+    path = put(context, "old.csv", "Größe;Straße\n1;x\n".encode("latin-1"))
+    assert context.workspace.columns(context.workspace.file(path)) == (["Größe", "Straße"], True)
+    assert query(context, "SELECT Größe FROM data", path) == "Größe\n1"
+
+
+def test_no_word_of_sql_is_told_as_a_column_without_quotes() -> None:
+    connection = duckdb.connect()
+    for (word,) in connection.execute("SELECT DISTINCT keyword_name FROM duckdb_keywords()").fetchall():
+        assert connection.execute(f'SELECT {in_sql(word)} FROM (SELECT 7 AS "{word}")').fetchall() == [(7,)], word
+
+
+def test_a_long_plan_without_blanks_is_looked_through_at_once() -> None:
+    assert _TABLE.search("a1" * 500_000) is None  # a search that is quadratic would take hours
 
 
 @pytest.mark.parametrize(

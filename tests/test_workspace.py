@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from umi_local.assemble import context_for, toolbox_for
 from umi_local.toolbox import Approval, Workspace, policy_of
 from umi_local.tools import BUILTIN_TOOLS
@@ -71,3 +73,26 @@ def test_what_a_rule_denies_to_a_reading_tool_is_not_spoken_of(tmp_path: Path) -
     approval = Approval(policy_of(deny=["read_file(path=letters/secret*)", "query_table(path=*.csv)"]))
     told = context_for(toolbox_for(BUILTIN_TOOLS, tmp_path, approval))
     assert told == "Files in the workspace: home/, letters/open.txt."
+
+
+@pytest.mark.parametrize("deny", [["read_file", "read_file(path=secret*)"], ["read_file(path=secret*)", "read_file"]])
+def test_what_a_rule_denies_stays_untold_whatever_else_is_denied(tmp_path: Path, deny: list[str]) -> None:
+    (tmp_path / "work").mkdir()
+    for name in ("work/open.csv", "work/secret.csv"):
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    rules = policy_of(deny=[*deny, "query_table(path=secret*)"], ask=["query_table(path=open*)"])
+    told = context_for(toolbox_for(BUILTIN_TOOLS, tmp_path / "work", Approval(rules)))
+    assert told == "Files in the workspace: open.csv."
+    reading = ["list_files", "read_file", "search_files", "query_table"]
+    nothing = Approval(policy_of(deny=[*reading, "search_notes"]))
+    assert context_for(toolbox_for(BUILTIN_TOOLS, tmp_path / "work", nothing)) == ""
+
+
+def test_a_folder_that_may_not_be_entered_is_named(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "a.csv").write_text("a,b\n")
+    (tmp_path / "closed").chmod(0o444)
+    try:
+        assert "closed" in Workspace(tmp_path).overview()
+    finally:
+        (tmp_path / "closed").chmod(0o755)

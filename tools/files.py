@@ -21,6 +21,8 @@ MAX_SEARCHED_FILES = 5_000
 MAX_SEARCHED_SIZE = 5_000_000  # bytes of one file
 MAX_HITS = 30
 MAX_HIT_LENGTH = 200
+_TELLING = 4  # letters; shorter words stand everywhere
+_MOST_SCATTERED = 5  # lines of one file
 
 
 def path_scope(context: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:
@@ -123,8 +125,9 @@ def search_files(
         content = _text_of(context.workspace, file)
         searched, skipped = (searched, skipped + 1) if content is None else (searched + 1, skipped)
         for line, holds in _hits(context.workspace, file, content or "", wanted):
-            found[holds].append(line)
-        if len(found[_Holds.PHRASE]) > 10 * MAX_HITS:
+            if len(found[holds]) <= MAX_HITS:  # one more tells that there are more
+                found[holds].append(line)
+        if len(found[_Holds.PHRASE]) > MAX_HITS:
             break
     where = f"{searched} file{'' if searched == 1 else 's'}"
     be = "is" if skipped == 1 else "are"
@@ -152,19 +155,29 @@ class _Holds(Enum):
 
 
 def _hits(workspace: Workspace, file: Path, text: str, wanted: str) -> Iterator[tuple[str, _Holds]]:
-    """Lines with the phrase, or all its words, or some of them where the file has all, as `path:number: line`."""
+    """Lines with the phrase or all its words, as `path:number: line`; of a file that has the words on different lines
+    alone, the few with most of the telling ones.
+    """
     name = workspace.name(file)
     if wanted in file.name.lower():
         yield f"{name} (a file of this name; read_file shows its text)", _Holds.PHRASE
     words = wanted.split()
+    telling = [word for word in words if len(word) >= _TELLING] or words
     lowered = text.lower()
-    least = len(words) if not all(word in lowered for word in words) else max(1, len(words) // 2)
+    scattered: list[tuple[int, str]] = []
+    if not all(word in lowered for word in telling):
+        return
     for number, line in enumerate(text.splitlines(), 1):
         spoken = " ".join(line.lower().split())
-        there = [word for word in words if word in spoken]
-        if len(there) >= least:
-            holds = _Holds.PHRASE if wanted in spoken else _Holds.ALL_WORDS if there == words else _Holds.SOME_WORDS
-            yield f"{name}:{number}: {_around(line.strip(), there[0])}", holds
+        there = [word for word in telling if word in spoken]
+        if not there:
+            continue
+        hit = f"{name}:{number}: {_around(line.strip(), there[0])}"
+        if wanted in spoken or all(word in spoken for word in words):
+            yield hit, _Holds.PHRASE if wanted in spoken else _Holds.ALL_WORDS
+        else:
+            scattered = sorted([*scattered, (len(there), hit)], key=lambda known: -known[0])[:_MOST_SCATTERED]
+    yield from ((hit, _Holds.SOME_WORDS) for _, hit in scattered)
 
 
 def _text_of(workspace: Workspace, file: Path) -> str | None:

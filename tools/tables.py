@@ -10,9 +10,6 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -21,68 +18,13 @@ from umi_local.toolbox.sandbox import Limits, run_limited
 
 from .arithmetic import plain_number
 from .files import path_scope
+from .table_schema import KINDS, named_tables
 
 # The first query after an installation also waits for DuckDB's 40 MB to come from a cold disk: over 10 s were seen.
 LIMITS = Limits(wall_seconds=30, cpu_seconds=20, memory_bytes=3 << 30)
 MAX_SQL = 10_000  # characters
 MAX_ROWS = 50
-_LONGEST_HEADER = 4000  # bytes
-_LOOKED_AT = 4000  # characters of a plan
 MAX_COLUMNS = 40
-_KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
-          ".parquet": "parquet"}  # fmt: skip
-
-
-def named_tables(context: ToolContext, text: str) -> Mapping[str, Any] | None:
-    """The schema of a query about the tables that a text names: SQL in which no other columns than theirs occur.
-
-    A small model takes the words of a question for columns, also where it has been told what the columns are.
-    """
-    columns: dict[str, list[str]] = {}
-    for found in _TABLE.finditer(text[:_LOOKED_AT]):
-        before, path = found["before"], found["path"]
-        columns[path] = []  # of one table that cannot be looked at, all are left open
-        with suppress(ToolError):
-            if before and context.workspace.resolve(f"{before} {path}").exists():
-                continue  # the name began with the word before it
-            file = context.workspace.file(path)
-            if _KINDS[file.suffix.lower()] == "csv" and context.permitted(path_scope(context, {"path": path})):
-                names, whole = context.workspace.columns(file, _LONGEST_HEADER)
-                columns[path] = names if whole and len(names) > 1 else []  # a single one may be a title
-    if not columns or not all(columns.values()):
-        return None
-    names = sorted(set(chain(*columns.values())))
-    if any(set(name) & _UNSAFE for name in names):
-        return None
-    properties = {"path": {"enum": list(columns)}, "sql": {"type": "string", "pattern": _sql_of(names)}}
-    return {"type": "object", "properties": properties, "required": ["path", "sql"]}
-
-
-def _sql_of(columns: Sequence[str]) -> str:
-    """A regular expression for queries in which these columns and no others occur."""
-    names = "|".join(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", name) for name in columns)
-    operand = rf"{names}|data|[0-9]+(?:\.[0-9]+)?|'(?:[^'\"\\\\]|'')*'"
-    functions = "|".join((*_FUNCTIONS, *map(str.upper, _FUNCTIONS)))
-    between = r"[ (),*=<>!+/%-]"
-    words = rf"(?:(?:{'|'.join(_WORDS)}|{operand}){between}{{1,6}}|(?:{functions})\({between}{{0,4}})*"
-    last = rf"(?:{operand}|ASC|DESC|NULL|TRUE|FALSE|END)[ )]*"
-    return rf"^(?:DESCRIBE data|SELECT{between}{{1,6}}{words}{last})$"
-
-
-_ENDINGS = "|".join(ending.removeprefix(".") for ending in _KINDS if ending != ".txt")
-_TABLE = re.compile(
-    rf"(?:(?<![\w./-])(?P<before>[\w./-]{{1,100}}) )?(?<![\w./-])(?P<path>[\w./-]{{0,200}}\w\.(?:{_ENDINGS}))(?!\.?\w)",
-    re.IGNORECASE,
-)
-_UNSAFE = frozenset("\\\ufffd\x00")
-_WORDS = (
-    "SELECT", "DISTINCT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "IS", "NULL", "TRUE", "FALSE", "BETWEEN", "I?LIKE",
-    "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "OFFSET", "ASC", "DESC", "DATE", "CASE", "WHEN", "THEN", "ELSE", "END",
-)  # fmt: skip
-_FUNCTIONS = (
-    "count", "sum", "avg", "min", "max", "median", "round", "abs", "length", "lower", "upper", "trim", "year", "month",
-    "day", "quarter", "dayname", "monthname", "strftime", "coalesce", "stddev",
-)  # fmt: skip
 
 
 @tool(effect=Effect.READS, scope=path_scope, narrow=named_tables)
@@ -93,7 +35,7 @@ def query_table(
 ) -> str:
     """Query a table file with SQL: sum, count, filter, sort. The table is called data; DESCRIBE data lists columns."""
     file = context.workspace.file(path)
-    kind = _KINDS.get(file.suffix.lower())
+    kind = KINDS.get(file.suffix.lower())
     if kind is None:
         raise ToolError(f"{path} is no table; query_table reads CSV, TSV, JSON, JSONL and Parquet files.")
     if file.stat().st_size == 0:

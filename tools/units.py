@@ -52,7 +52,7 @@ _LONG_NAMES = (
     "gigabytes", "terabytes", "kilobytes", "kilojoules", "kilocalories", "kilowatt hours", "horsepower",
     "nautical miles",
 )  # fmt: skip
-_SURELY = 0.9  # of a name's letters are there and in their order
+_SURELY = 0.9  # of the letters of both names fall into the same runs (difflib's ratio)
 _WORD = r"(?:[A-Za-zµμΩÅ°_]+|%)(?:\*\*[23])?"
 _GRAMMAR = re.compile(rf"{_WORD}(?:(?: ?[*/] ?| ){_WORD}){{0,5}}")
 

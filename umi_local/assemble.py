@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from umi_local.roles import Crew, Single, Team, TurnLimits, Turns
 from umi_local.settings import Mode, Settings
 from umi_local.setups import Setup
 from umi_local.styles.data import chat_style, flat_style, worked_examples
-from umi_local.toolbox import Approval, Effect, LocalToolbox, Ruling, Tool, ToolContext, Workspace
+from umi_local.toolbox import Approval, Effect, LocalToolbox, Rule, Ruling, Tool, ToolContext, Workspace
 from umi_local.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -196,16 +196,21 @@ def toolbox_for(
 
 
 def context_for(toolbox: LocalToolbox) -> str:
-    """What the agent is told of the workspace without asking: what lies in it, if any tool may read. Of a file that a
-    rule denies to one of them not even the name is told."""
+    """What the agent is told of the workspace without asking: what lies in it, if any tool may read.
+
+    Of a file that a rule denies to one of them not even the name is told; where one has to ask, no columns are.
+    """
+    policy = toolbox.approval.policy
+    denied = [rule for rule in policy.rules if rule.ruling is Ruling.DENY]
+    asking = [rule for rule in policy.rules if rule.ruling is Ruling.ASK]
     reading = [tool.name for tool in toolbox.tools if tool.effect is Effect.READS]
-    find = toolbox.approval.policy.find
+    reading = [name for name in reading if not any(rule.fits(name, {}) for rule in denied)]
 
-    def told(path: str) -> bool:
-        rules = (find(name, {"path": path}) for name in reading)
-        return not any(rule and rule.arguments and rule.ruling is Ruling.DENY for rule in rules)
+    def free_of(rules: Sequence[Rule], path: str) -> bool:
+        return not any(rule.fits(name, {"path": path}) for rule in rules for name in reading)
 
-    return toolbox.context.workspace.overview(told) if reading else ""
+    overview = toolbox.context.workspace.overview
+    return overview(partial(free_of, denied), partial(free_of, asking)) if reading else ""
 
 
 def broadcast(*listeners: Emit | None) -> Emit:

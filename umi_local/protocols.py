@@ -60,6 +60,6 @@ class Toolbox(Protocol):
         """Tools that are listed for this query alone, beside the constant ones."""
 
     def narrowed(self, text: str) -> Mapping[str, Mapping[str, Any]]:
-        """By a tool's name, a closer schema for its arguments, from what a query or a plan speaks of."""
+        """By a tool's name, a closer schema for its arguments, from what a plan speaks of; the caller is held to it."""
 
     def run(self, call: ToolCall) -> Observation: ...

@@ -37,7 +37,7 @@ class LocalToolbox:
         return self._ranking.search(query, FITTING) if self.hidden else ()
 
     def narrowed(self, text: str) -> Mapping[str, Mapping[str, Any]]:
-        """Closer schemas from what a query or a plan speaks of, as far as no rule denies a look at it."""
+        """Closer schemas from what a plan speaks of, as far as no rule denies a look at it."""
         found = {tool.name: tool.narrow(self._looking(tool), text) for tool in self._listed if tool.narrow}
         return {name: schema for name, schema in found.items() if schema}
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from umi_local.messages import ToolSpec
 from umi_local.toolbox.journal import Journal
-from umi_local.toolbox.workspace import ToolError, Workspace
+from umi_local.toolbox.workspace import ToolError, Workspace, anything
 
 __all__ = ["Effect", "Tool", "ToolContext", "ToolError", "tool"]
 
@@ -33,10 +33,6 @@ def _local_time() -> datetime:
     return datetime.now().astimezone()
 
 
-def _anything(_further: Mapping[str, str]) -> bool:
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """What a tool may touch. A function gets it by having a parameter of this type; the model never sees it.
@@ -50,7 +46,7 @@ class ToolContext:
     notes: Path
     clock: Callable[[], datetime] = _local_time
     journal: Journal | None = None
-    permitted: Callable[[Mapping[str, str]], bool] = _anything
+    permitted: Callable[[Mapping[str, str]], bool] = anything
 
 
 Narrow = Callable[[ToolContext, str], Mapping[str, Any] | None]
@@ -63,7 +59,7 @@ class Tool:
     `asks`: a person must approve each call. `enabled`: it is listed without being asked for by name.
     `preview` renders for the person what a call would do (a diff, say). `scope` gives the arguments that tell one kind
     of call from another, in a form that cannot be written in two ways: rules are compared with it, and an "always" is
-    about it; without one, about all arguments. `narrow` gives a closer JSON Schema for a call that follows from a text,
+    about it; without one, about all arguments. `narrow` gives a closer JSON Schema for a call that follows from a plan,
     or None; it may look at what the context permits. `outside` is set where what comes back was written by somebody
     else.
     """

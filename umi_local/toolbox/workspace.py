@@ -22,7 +22,8 @@ _HEADER_BYTES = 400
 _LONGEST = 1_500  # characters, after which columns are left out
 
 
-def _anything(_path: str) -> bool:
+def anything(_: object) -> bool:
+    """What is asked where no rule speaks against anything."""
     return True
 
 
@@ -129,14 +130,15 @@ class Workspace:
         reason = (error.strerror or "no reason given").lower()
         return ToolError(f"{self.name(file)} could not be {done}: {reason}.")
 
-    def overview(self, told: Callable[[str], bool] = _anything) -> str:
-        """What lies in the folder, in one line: files by name, folders that have room in it by what is in them, and
-        the columns of CSV tables, as SQL writes them.
+    def overview(self, told: Callable[[str], bool] = anything, looked_at: Callable[[str], bool] = anything) -> str:
+        """What lies in the folder, in one line: files by name, small folders by the files in them, and CSV tables with
+        their columns, as SQL writes them.
 
         A small model that knows a file's name and columns makes far fewer wrong calls (see DESIGN.md).
 
         Args:
             told: whether a file or folder may be spoken of, by its path in the workspace.
+            looked_at: whether a table's columns may be, too.
         """
 
         def inside(folder: Path) -> Iterator[Path]:
@@ -154,35 +156,34 @@ class Workspace:
         shown = entries[:_SHOWN]
         for _ in range(_DEPTH):
             shown = _unfolded(shown, inside)
-        told_of: list[str] = []
+        parts: list[str] = []
         for entry in shown:
-            short = sum(map(len, told_of)) > _LONGEST
-            told_of.append(self._described(entry, columns=not short))
-        return f"Files in the workspace: {', '.join(told_of)}{more}."
+            room = sum(map(len, parts)) < _LONGEST
+            path = entry.relative_to(self.root).as_posix()
+            parts.append(self._described(path, entry, columns=room and looked_at(path)))
+        return f"Files in the workspace: {', '.join(parts)}{more}."
 
-    def _described(self, entry: Path, columns: bool) -> str:
-        inside = entry.relative_to(self.root)
-        name = " ".join(inside.as_posix().split())
+    def _described(self, path: str, entry: Path, columns: bool) -> str:
+        name = " ".join(path.split())
         with suppress(ToolError, OSError):
             if entry.is_dir():
                 return f"{name}/"
             # A link may lead outside, or to another workspace's table: its name is all that is told.
             if not columns or entry.suffix.lower() not in (".csv", ".tsv") or entry.is_symlink():
                 return name
-            known, whole = self.columns(self.root.resolve() / inside)
+            known, whole = self.columns(self.root.resolve() / path)
             return f"{name} (columns {', '.join(known)}{'' if whole else ', ...'})" if known else name
         return name
 
     def columns(self, file: Path, most: int = _HEADER_BYTES) -> tuple[list[str], bool]:
-        """The columns that a CSV table's first `most` bytes name, as SQL writes them, and whether these are all.
+        """What a CSV table's first `most` bytes tell of its columns, as `csv_header.columns` does.
 
         Raises:
             ToolError: the file cannot be read.
         """
         with self.open(file) as table:
-            read = table.read(most)
-        cut = len(read) == most
-        return csv_header.columns(read.decode("utf-8-sig", errors="replace"), cut), not cut or b"\n" in read
+            read = table.read(most + 1)
+        return csv_header.columns(read[:most], cut=len(read) > most)
 
     def _neighbours(self, missing: Path) -> str:
         folder = missing.parent

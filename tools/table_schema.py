@@ -1,0 +1,71 @@
+"""The closer schema of query_table: SQL in which only the columns of the tables that a plan names occur.
+
+A small model takes the words of a question for columns, also where it has been told what the columns are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import Any
+
+from umi_local.toolbox import ToolContext, ToolError
+
+from .files import path_scope
+
+KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
+         ".parquet": "parquet"}  # fmt: skip
+_LONGEST_HEADER = 4000  # bytes
+_LOOKED_AT = 4000  # characters of a plan
+_ENDINGS = "|".join(ending.removeprefix(".") for ending in KINDS if ending != ".txt")
+# Bounded on both sides: without that, a long text without blanks is searched again from each of its characters.
+_TABLE = re.compile(
+    rf"(?:(?<![\w./-])(?P<before>[\w./-]{{1,100}}) )?(?<![\w./-])(?P<path>[\w./-]{{0,200}}\w\.(?:{_ENDINGS}))(?!\.?\w)",
+    re.IGNORECASE,
+)
+_UNSAFE = frozenset("\\\ufffd")  # what JSON or the pattern would have to spell in another way
+_WORDS = (
+    "SELECT", "DISTINCT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "IS", "NULL", "TRUE", "FALSE", "BETWEEN", "I?LIKE",
+    "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "OFFSET", "ASC", "DESC", "DATE", "CASE", "WHEN", "THEN", "ELSE", "END",
+)  # fmt: skip
+_FUNCTIONS = (
+    "count", "sum", "avg", "min", "max", "median", "round", "abs", "length", "lower", "upper", "trim", "year", "month",
+    "day", "quarter", "dayname", "monthname", "strftime", "coalesce", "stddev",
+)  # fmt: skip
+
+
+def named_tables(context: ToolContext, text: str) -> Mapping[str, Any] | None:
+    """The schema of a query about the tables that a plan names; None where another one may be meant, where one may
+    not be looked at, or where its first line does not surely tell the columns.
+    """
+    columns: dict[str, list[str]] = {}
+    for found in _TABLE.finditer(text[:_LOOKED_AT]):
+        before, path = found["before"], found["path"]
+        columns[path] = []  # of one table that cannot be looked at, all are left open
+        with suppress(ToolError):
+            if before and context.workspace.resolve(f"{before} {path}").exists():
+                continue  # the name began with the word before it
+            file = context.workspace.file(path)
+            if KINDS[file.suffix.lower()] == "csv" and context.permitted(path_scope(context, {"path": path})):
+                names, whole = context.workspace.columns(file, _LONGEST_HEADER)
+                columns[path] = names if whole and len(names) > 1 else []  # a single one may be a title
+    if not columns or not all(columns.values()):
+        return None
+    names = sorted(set(chain(*columns.values())))
+    if any(set(name) & _UNSAFE for name in names):
+        return None
+    properties = {"path": {"enum": list(columns)}, "sql": {"type": "string", "pattern": _sql_of(names)}}
+    return {"type": "object", "properties": properties, "required": ["path", "sql"]}
+
+
+def _sql_of(columns: Sequence[str]) -> str:
+    """A regular expression for queries in which these columns and no others occur."""
+    names = "|".join(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", name) for name in columns)
+    operand = rf"{names}|data|[0-9]+(?:\.[0-9]+)?|'(?:[^'\"\\\\]|'')*'"
+    functions = "|".join((*_FUNCTIONS, *map(str.upper, _FUNCTIONS)))
+    between = r"[ (),*=<>!+/%-]"
+    words = rf"(?:(?:{'|'.join(_WORDS)}|{operand}){between}{{1,6}}|(?:{functions})\({between}{{0,4}})*"
+    last = rf"(?:{operand}|ASC|DESC|NULL|TRUE|FALSE|END)[ )]*"
+    return rf"^(?:DESCRIBE data|SELECT{between}{{1,6}}{words}{last})$"
