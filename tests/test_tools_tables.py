@@ -78,6 +78,16 @@ def test_a_column_of_several_words_may_stand_without_quotes(context: ToolContext
         ("SELECT sold on FROM data", False),
         ("SELECT count(*) FROM data WHERE ", False),
         ("SELECT sum(count) FROM data", False),
+        ("SELECT sum(ORDER BY 2 DESC LIMIT 1) FROM data", False),
+        ("SELECT WHERE price > 1 FROM data", False),
+        (
+            "SELECT round(avg(price), 2), max(price) - min(price) FROM data WHERE NOT (item = 'it''s' OR price < -1)",
+            True,
+        ),
+        ("SELECT count(DISTINCT item) FROM data", True),
+        ("SELECT item FROM data WHERE price = (SELECT max(price) FROM data)", True),
+        ("SELECT sum(CASE WHEN price > 20 THEN 1 ELSE 0 END) FROM data", True),
+        ('SELECT DISTINCT year("sold on") FROM data ORDER BY year("sold on")', True),
     ],
 )
 def test_a_table_that_is_spoken_of_narrows_sql_to_its_columns(context: ToolContext, sql: str, fits: bool) -> None:

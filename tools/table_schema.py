@@ -65,7 +65,9 @@ def _sql_of(columns: Sequence[str]) -> str:
     names = "|".join(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", name) for name in columns)
     operand = rf"{names}|data|[0-9]+(?:\.[0-9]+)?|'(?:[^'\"\\\\]|'')*'"
     functions = "|".join((*_FUNCTIONS, *map(str.upper, _FUNCTIONS)))
-    between = r"[ (),*=<>!+/%-]"
-    words = rf"(?:(?:{'|'.join(_WORDS)}|{operand}){between}{{1,6}}|(?:{functions})\({between}{{0,4}})*"
-    last = rf"(?:{operand}|ASC|DESC|NULL|TRUE|FALSE|END)[ )]*"
-    return rf"^(?:DESCRIBE data|SELECT{between}{{1,6}}{words}{last})$"
+    between = r"[ (),*=<>!+/%-]{1,6}"
+    # What is asked for: a value, or functions that open one in the other and the value in them.
+    value = rf"(?:{operand}|(?:(?:{functions})\()+(?:\*|CASE|(?:DISTINCT )?(?:{operand})))"
+    middle = rf"(?:{between}(?:{value}|{'|'.join(_WORDS)}))*"
+    last = rf"(?:{between}(?:{value}|ASC|DESC|NULL|TRUE|FALSE|END))"
+    return rf"^(?:DESCRIBE data|SELECT (?:DISTINCT )?\(?(?:\*|CASE|{value}){middle}{last}[ )]*)$"
