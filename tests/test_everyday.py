@@ -6,7 +6,9 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from random import Random
 
+import duckdb
 import pytest
 
 from umi_local.errors import ConfigError
@@ -15,9 +17,11 @@ from umi_local.prompts import plan_text
 from umi_local.records import Record, parse_record, to_line
 from umi_local.tools import BUILTIN_TOOLS
 from umi_local.training.everyday import generate
+from umi_local.training.everyday.asked import asked, asked_of
 from umi_local.training.everyday.generate import record, shares
 from umi_local.training.everyday.phrasing import chosen, filled
-from umi_local.training.everyday.tables import schemas
+from umi_local.training.everyday.scene import Scene
+from umi_local.training.everyday.tables import add_table, schemas
 from umi_local.training.everyday.texts import themes
 from umi_local.training.everyday.units import dimensions
 from umi_local.training.samples import team_turns
@@ -146,7 +150,8 @@ def test_a_first_guess_that_failed_is_shown_and_not_learnt() -> None:
     untaught = [each for each in made if "untaught" in each.meta]
     assert untaught
     for each in untaught:
-        assert each.trajectory.steps[0].observations[0].is_error
+        seen = each.trajectory.steps[0].observations[0]
+        assert seen.is_error or " is in the column " in seen.content
         roles = [role for role, run, _ in team_turns(each.trajectory, each.meta) if not run.steps]
         assert Role.PLANNER not in roles
 
@@ -181,6 +186,22 @@ def _eights(text: str) -> list[str]:
     return [" ".join(words[at : at + 8]) for at in range(len(words) - 7)]
 
 
+@pytest.mark.parametrize("schema", sorted(asked()))
+def test_every_question_of_a_table_is_one_that_it_answers(schema: str, tmp_path: Path) -> None:
+    found = {question.sql: 0 for question in asked()[schema]}
+    for seed in range(40):
+        root = tmp_path / str(seed)
+        root.mkdir()
+        scene = Scene(Random(seed), root)
+        table = add_table(scene, schema)
+        with duckdb.connect() as database:
+            database.execute("CREATE TABLE data AS FROM read_csv(?)", [str(scene.workspace.root / table.path)])
+            for question in asked()[schema]:
+                if made := asked_of(Random(seed), table, question):
+                    found[question.sql] += len(database.execute(made.sql).fetchall())
+    assert all(found.values()), [sql for sql, rows in found.items() if not rows]
+
+
 @pytest.mark.parametrize("name", sorted(dimensions()))
 def test_every_unit_converts_within_its_dimension(name: str) -> None:
     first, *others = [way for ways in dimensions()[name].spoken for way in ways]
@@ -194,7 +215,5 @@ def test_there_is_enough_to_choose_from() -> None:
 
 
 def test_templates_are_filled_in_one_pass() -> None:
-    from random import Random
-
     assert filled("{a} and {b}", {"a": "{b}", "b": 1}) == "{b} and 1"
     assert chosen(Random(1), "[a|a[b|b]] [|]!") in ("a!", "ab!")

@@ -75,7 +75,9 @@ def test_a_column_of_several_words_may_stand_without_quotes(context: ToolContext
         ("SELECT * FROM data WHERE \"sold on\" BETWEEN '2024-01-01' AND '2024-01-31'", True),
         ("SELECT product FROM data", False),
         ("SELECT price_each FROM data", False),
-        ("SELECT sold on FROM data", False),
+        ("SELECT sold on FROM data WHERE sold on > '2024-01-05'", True),
+        ("SELECT item FROM data WHERE FALSE ILIKE 'lamp'", False),
+        ("SELECT item, price > 20 = TRUE FROM data WHERE price IS NOT NULL AND (price > 20) IS FALSE", True),
         ("SELECT count(*) FROM data WHERE ", False),
         ("SELECT sum(count) FROM data", False),
         ("SELECT sum(ORDER BY 2 DESC LIMIT 1) FROM data", False),
@@ -233,6 +235,25 @@ def test_a_long_cell_is_cut(context: ToolContext) -> None:
 
 def test_no_rows_are_told_with_the_columns(context: ToolContext) -> None:
     assert query(context, "SELECT * FROM data WHERE price > 99") == f"No rows match. {COLUMNS}"
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT price FROM data WHERE \"sold to\" = 'chair'", "No rows match. chair is in the column item. "),
+        (
+            "SELECT count(*) FROM data WHERE \"sold to\" ILIKE '%Chair%'",
+            "count_star()\n0\nChair is in the column item.",
+        ),
+        ("SELECT count(*) FROM data WHERE \"sold to\" = 'sofa'", "count_star()\n0\nText is compared exactly;"),
+        ("SELECT count(*) FROM data WHERE item = 'lamp' AND price > 90", "count_star()\n0\nText is compared exactly;"),
+    ],
+)
+def test_a_text_that_is_looked_for_in_the_wrong_column_is_shown_in_the_right_one(
+    context: ToolContext, sql: str, told: str
+) -> None:
+    path = put(context, "sold.csv", "item,price,sold to\nlamp,19.5,Ada\nchair,49,Ben\n")
+    assert query(context, sql, path).startswith(told)
 
 
 @pytest.mark.parametrize(

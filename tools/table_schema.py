@@ -27,7 +27,7 @@ _TABLE = re.compile(
 )
 _UNSAFE = frozenset("\\\ufffd")  # what JSON or the pattern would have to spell in another way
 _WORDS = (
-    "SELECT", "DISTINCT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "IS", "NULL", "TRUE", "FALSE", "BETWEEN", "I?LIKE",
+    "SELECT", "DISTINCT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "IS", "NULL", "BETWEEN", "I?LIKE",
     "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "OFFSET", "ASC", "DESC", "DATE", "CASE", "WHEN", "THEN", "ELSE", "END",
 )  # fmt: skip
 _FUNCTIONS = (
@@ -62,12 +62,16 @@ def named_tables(context: ToolContext, text: str) -> Mapping[str, Any] | None:
 
 def _sql_of(columns: Sequence[str]) -> str:
     """A regular expression for queries in which these columns and no others occur."""
-    names = "|".join(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", name) for name in columns)
+    # A name of several words may also stand without its quotes, as the tool takes it: where a model does not think of
+    # the quote, every other continuation is a wrong one.
+    bare = [name.strip('"') for name in columns if re.fullmatch(r'"[^\W\d]\w*(?: \w+)+"', name)]
+    names = "|".join(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", name) for name in (*columns, *bare))
     operand = rf"{names}|data|[0-9]+(?:\.[0-9]+)?|'(?:[^'\"\\\\]|'')*'"
     functions = "|".join((*_FUNCTIONS, *map(str.upper, _FUNCTIONS)))
     between = r"[ (),*=<>!+/%-]{1,6}"
     # What is asked for: a value, or functions that open one in the other and the value in them.
     value = rf"(?:{operand}|(?:(?:{functions})\()+(?:\*|CASE|(?:DISTINCT )?(?:{operand})))"
-    middle = rf"(?:{between}(?:{value}|{'|'.join(_WORDS)}))*"
-    last = rf"(?:{between}(?:{value}|ASC|DESC|NULL|TRUE|FALSE|END))"
+    truth = "[ )]{0,3}(?:=|!=|<>|IS|IS NOT|THEN|ELSE) ?(?:TRUE|FALSE)"  # never where a column is to come
+    middle = rf"(?:{between}(?:{value}|{'|'.join(_WORDS)})|{truth})*"
+    last = rf"(?:{between}(?:{value}|ASC|DESC|NULL|END)|{truth})"
     return rf"^(?:DESCRIBE data|SELECT (?:DISTINCT )?\(?(?:\*|CASE|{value}){middle}{last}[ )]*)$"

@@ -74,7 +74,9 @@ def _table(answer: dict[str, Any], sql: str) -> str:
     rows: list[list[str | None]] = answer["rows"]
     # The commonest slip of a small model is a text in the wrong case, which SQL answers with silence.
     vacant = all(cell in (None, "0") for row in rows for cell in row)
-    hint = "Text is compared exactly; ILIKE ignores upper and lower case." if re.search(r"=\s*'", sql) else ""
+    hint = " ".join(f"{text} is in the column {column}." for text, column in answer.get("elsewhere", ()))
+    if not hint and re.search(r"=\s*'", sql):
+        hint = "Text is compared exactly; ILIKE ignores upper and lower case."
     if not rows:
         return " ".join(filter(None, ("No rows match.", hint, _columns(answer["columns"]))))
     lines = [" | ".join(answer["header"])]

@@ -18,6 +18,7 @@ import duckdb
 
 MAX_CELL = 200  # characters
 MAX_COLUMNS = 100
+_LOOKED_UP = 3  # texts of a query that found nothing
 _PHRASES = ("order by", "group by", "is null", "not null", "not in", "not like")  # never a column without quotes
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
@@ -47,6 +48,8 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         answer = query_tolerantly(connection, request, [name for name, _ in columns])
+        if not any(cell not in (None, "0") for row in answer.get("rows", ["?"]) for cell in row):
+            answer["elsewhere"] = elsewhere(connection, request["sql"], columns)
     except duckdb.Error as error:
         return {"error": shortened(error), "columns": columns}
     return {**answer, "columns": columns}
@@ -146,6 +149,22 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> dict[s
     rows = [[None if cell is None else _short(cell) for cell in row[:width]] for row in found[:limit]]
     header, types = [name for name, *_ in fields[:width]], [kind for _, kind, *_ in fields[:width]]
     return {"header": header, "types": types, "rows": rows, "left": left}
+
+
+def elsewhere(connection: duckdb.DuckDBPyConnection, sql: str, columns: list[list[str]]) -> list[list[str]]:
+    """The texts of a query that found nothing, each with a column that has it, where the query names no such column."""
+    texts = [name for name, kind in columns if kind == "VARCHAR"][:MAX_COLUMNS]
+    found = []
+    for text in list(dict.fromkeys(re.findall(r"'%?([^'%]+)%?'", sql)))[:_LOOKED_UP]:
+        holding = [name for name in texts if _has(connection, name, text)]
+        if holding and not any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE) for name in holding):
+            found.append([text, holding[0]])
+    return found
+
+
+def _has(connection: duckdb.DuckDBPyConnection, column: str, text: str) -> bool:
+    quoted = column.replace('"', '""')
+    return bool(connection.execute(f'SELECT 1 FROM data WHERE "{quoted}" ILIKE ? LIMIT 1', [text]).fetchall())
 
 
 def _short(cell: str) -> str:

@@ -96,8 +96,8 @@ class Situation(BaseModel):
 
 @cache
 def situations() -> dict[str, Situation]:
-    """The situations of the data file, by name."""
-    found = {name: content for name, content in data("calculator").items() if name != "any"}
+    """The situations of the data files, by name."""
+    found = {name: content for name, content in {**data("stories"), **data("calculator")}.items() if name != "any"}
     return TypeAdapter(dict[str, Situation]).validate_python(found)
 
 

@@ -65,6 +65,7 @@ def impossible(scene: Scene) -> Ask:
         query = family(scene).query
         answer = say(rng, words["absent_answers"], x=missing)
         return _direct("impossible", query, answer, frozenset(absent))
-    queries, what = rng.choice(words["pairs"]).split(" | ")
+    hopeless = [*words["pairs"], *tables("hopeless")["impossible"]["pairs"]]
+    queries, what = rng.choice(hopeless).split(" | ")
     answer = say(rng, words["answers"], y=what)
     return _direct("impossible", _typed(rng, queries.split(" / ")), answer)

@@ -7,7 +7,7 @@ from random import Random
 
 from umi_local.toolbox.csv_header import in_sql
 from umi_local.training.everyday.phrasing import lines_of
-from umi_local.training.everyday.tables import Question, Table, plain
+from umi_local.training.everyday.tables import Question, Table, middling, plain
 
 Maker = Callable[[Random, Table], Question]
 
@@ -94,9 +94,7 @@ def _where_of(kind: str, function: str) -> Maker:
 def _limit(kind: str, sign: str) -> Maker:
     def make(rng: Random, table: Table) -> Question:
         c = rng.choice(table.numbers)
-        found = sorted(float(cell) for cell in table.column(c))
-        middle = found[rng.randrange(len(found) // 4, max(len(found) // 4 + 1, 3 * len(found) // 4))]
-        n = int(middle) if middle < 20 else int(middle) // 5 * 5
+        n = middling(rng, table, c)
         return Question(kind, _slots(table, c=c, n=n), f"SELECT count(*) {_DATA} WHERE {in_sql(c)} {sign} {n}")
 
     return make

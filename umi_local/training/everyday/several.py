@@ -35,6 +35,7 @@ def several(scene: Scene) -> Ask:
         _read_rise,
         _read_add,
         note_looked_up,
+        note_looked_up,
         _read_date,
         _read_convert,
         search_read,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from umi_local.training.everyday.files import joined, upper_first_word
-from umi_local.training.everyday.phrasing import ask, data, lines_of, say
+from umi_local.training.everyday.phrasing import Lines, ask, data, lines_of, say
 from umi_local.training.everyday.scene import Ask, Move, Scene
 from umi_local.training.everyday.values import pick, value
 
@@ -24,6 +24,7 @@ _NUMERIC = ("int", "dec", "money")
 class Table:
     """A table that was written. Cells are texts. `label` is the column that names its rows, mostly the first."""
 
+    schema: str
     path: str
     row: str
     rows: str
@@ -47,6 +48,12 @@ class Table:
         ]
 
     @property
+    def texts(self) -> list[str]:
+        """The columns that hold texts."""
+        others = (*_NUMERIC, "serial", "isodate", "time")
+        return [name for name, kind in zip(self.columns, self.kinds, strict=True) if kind.split()[0] not in others]
+
+    @property
     def categories(self) -> list[str]:
         """The columns whose few values recur."""
         repeated = ("of", "first", "weekday", "month", "project", "animal", "room", "colour", "weather", "country")
@@ -64,7 +71,8 @@ def add_table(scene: Scene, name: str = "", kind: str = "csv") -> Table:
     """A new table in the scene with random rows."""
     rng = scene.rng
     while True:
-        schema = schemas()[name or rng.choice(list(schemas()))]
+        called = name or rng.choice(list(schemas()))
+        schema = schemas()[called]
         path = _path(rng, rng.choice(schema[0].split(", ")), kind)
         if scene.stem_is_free(path):
             break
@@ -78,7 +86,7 @@ def add_table(scene: Scene, name: str = "", kind: str = "csv") -> Table:
         columns, kinds, cells = _numbered(rng, columns, kinds, cells)
     written = rng.choices(list(_MANNERS.values()), (50, 18, 8, 14, 10))[0] if kind == "csv" else str
     names = tuple(written(column[0]) for column in columns)
-    table = Table(path, row, rows, names, tuple(kinds), cells, written(label))
+    table = Table(called, path, row, rows, names, tuple(kinds), cells, written(label))
     scene.add(path, _as_json(table) if kind == "json" else _as_csv(table, rng.choice(",,,,,,;")))
     return table
 
@@ -185,7 +193,8 @@ def _as_json(table: Table) -> str:
 class Question:
     """What is asked of a table: the kind, the words for its slots, and the SQL.
 
-    `words` names the kind of wording where it is not that of the kind; `column` is the one it is about, as written.
+    `words` names the kind of wording where it is not that of the kind, `wording` has one of its own; `column` is the
+    one it is about, as written.
     """
 
     kind: str
@@ -193,11 +202,17 @@ class Question:
     sql: str
     words: str = ""
     column: str = ""
+    wording: Lines = field(default_factory=dict)
 
     @property
     def queries(self) -> list[str]:
         """How it may be asked."""
-        return lines_of("tables", self.words or self.kind)["queries"]
+        return (self.wording or lines_of("tables", self.words or self.kind))["queries"]
+
+    @property
+    def answers(self) -> list[str]:
+        """How it may be answered."""
+        return (self.wording or lines_of("tables", self.kind))["answers"]
 
 
 _Maker = Callable[[Random, Table], Question]
@@ -208,7 +223,7 @@ def query_table(scene: Scene) -> Ask:
     rng = scene.rng
     kind = "json" if rng.random() < 0.14 else "csv"
     table = add_table(scene, kind=kind)
-    question = question_about(rng, table)
+    question = _asked_of(rng, table) or question_about(rng, table)
     named = table_mention(rng, table.path)
     query = ask(rng, question.queries, f=named, **question.slots)
     moves = [question_move(table, question)]
@@ -219,6 +234,12 @@ def query_table(scene: Scene) -> Ask:
         return reported(rng, table, question, seen[-1])
 
     return Ask("query_table", query, moves, close, facts={"table": table, "question": question})
+
+
+def _asked_of(rng: Random, table: Table) -> Question | None:
+    from umi_local.training.everyday.asked import asked_of
+
+    return asked_of(rng, table) if rng.random() < 0.55 else None
 
 
 def question_about(rng: Random, table: Table, kind: str = "") -> Question:
@@ -235,6 +256,13 @@ def question_about(rng: Random, table: Table, kind: str = "") -> Question:
     return replace(question, slots={**question.slots, **named}, column=question.slots.get("c", ""))
 
 
+def middling(rng: Random, table: Table, column: str) -> int:
+    """A round threshold such that some of a column's values lie on either side."""
+    found = sorted(float(cell) for cell in table.column(column))
+    middle = found[rng.randrange(len(found) // 4, max(len(found) // 4 + 1, 3 * len(found) // 4))]
+    return int(middle) if middle < 20 else int(middle) // 5 * 5
+
+
 def question_move(table: Table, question: Question) -> Move:
     """The step that asks it in SQL."""
     return Move("query_table", {"path": table.path, "sql": question.sql})
@@ -243,6 +271,8 @@ def question_move(table: Table, question: Question) -> Move:
 def reported(rng: Random, table: Table, question: Question, observation: str) -> str:
     """The answer of what the table gave back."""
     rows = [line.split(" | ") for line in observation.splitlines()[1:]]
+    if not rows or rows[0][-1] == "NULL":
+        return say(rng, lines_of("tables", "none")["answers"], f=table.path)
     listed = joined([f"{row[0]} ({row[1]})" if len(row) > 1 else row[0] for row in rows])
     slots = {**question.slots, "list": listed, "x": question.slots.get("x", rows[0][0]), "v": rows[0][-1]}
     if question.kind in ("most", "least"):
@@ -250,7 +280,7 @@ def reported(rng: Random, table: Table, question: Question, observation: str) ->
         slots |= {"x": row[table.label], "v": row[question.column]}
     elif question.kind == "by_most":
         slots["x"] = rows[0][0]
-    answer = say(rng, lines_of("tables", question.kind)["answers"], f=table.path, **slots)
+    answer = say(rng, question.answers, f=table.path, **slots)
     answer = re.sub(r"\ba (?=[aeiou])", "an ", answer)
     if len(rows) == 1 and rows[0][-1] == "1":
         answer = answer.replace(f"1 {table.rows} have ", f"1 {table.row} has ").replace("There are 1", "There is 1")

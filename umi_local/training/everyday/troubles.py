@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from random import Random
 
+from umi_local.toolbox.csv_header import in_sql
 from umi_local.training.everyday.calculator import sum_move
 from umi_local.training.everyday.dates import amount, spelled
 from umi_local.training.everyday.files import add_folder, files_hit, joined, listing, reading, searching
@@ -20,7 +21,7 @@ from umi_local.training.everyday.values import pick, words
 def troubles(scene: Scene) -> Ask:
     """A request that does not go smoothly."""
     kinds = [_no_unit, _zero, _no_date, _no_place, _a_folder, _no_folder, _shorter]
-    kinds += [_wrong_name, _missing, _wrong_column, _wrong_label] * 2  # what people meet most often
+    kinds += [_wrong_name, _missing, _wrong_column, _wrong_label, _wrong_place] * 2  # what people meet most often
     return scene.rng.choice(kinds)(scene)
 
 
@@ -181,6 +182,28 @@ def _wrong_label(scene: Scene) -> Ask:
             break
     query = ask(rng, question.queries, f=table_mention(rng, table.path), **question.slots)
     first = Move("query_table", {"path": table.path, "sql": question.sql.replace(label, guess, 1)})
+    moves = [first, question_move(table, question)]
+    return Ask("troubles", query, moves, lambda seen: reported(rng, table, question, seen[-1]), untaught=0)
+
+
+def _wrong_place(scene: Scene) -> Ask:
+    """A value that is looked for in another column than its own, which the tool's answer tells."""
+    rng = scene.rng
+    while True:
+        table = add_table(scene)
+        question = question_about(rng, table, rng.choice(("where_count", "which"))) if table.categories else None
+        wanted = question.slots["w"] if question else ""
+        texts = [name for name in table.texts if wanted.lower() not in map(str.lower, table.column(name))]
+        if question and texts:
+            break
+    wrong = re.sub(r"(?<=WHERE ).*?(?= ILIKE)", lambda _: in_sql(rng.choice(texts)), question.sql)
+    query = ask(
+        rng,
+        [line for line in question.queries if "{k}" not in line],
+        f=table_mention(rng, table.path),
+        **question.slots,
+    )
+    first = Move("query_table", {"path": table.path, "sql": wrong})
     moves = [first, question_move(table, question)]
     return Ask("troubles", query, moves, lambda seen: reported(rng, table, question, seen[-1]), untaught=0)
 

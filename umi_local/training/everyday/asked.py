@@ -1,0 +1,62 @@
+"""Questions of tables in everyday words that seldom name a column, written for each kind of table with their SQL."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from random import Random
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from umi_local.toolbox.csv_header import in_sql
+from umi_local.training.everyday.phrasing import data
+from umi_local.training.everyday.tables import Question, Table, middling, plain
+
+_SLOT = re.compile(r"\{(\w+)\}")
+
+
+class Asked(BaseModel):
+    """A question of one kind of table. `w` is the column of which it takes a value, `n` that of which it takes a
+    threshold; in the SQL, the columns are in braces.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sql: str
+    queries: list[str]
+    answers: list[str]
+    w: str = ""
+    n: str = ""
+
+    @property
+    def columns(self) -> set[str]:
+        """The columns that the table must have."""
+        return (set(_SLOT.findall(self.sql)) | {self.w, self.n}) - {"w", "n", ""}
+
+
+@cache
+def asked() -> dict[str, list[Asked]]:
+    """The questions by the name of their schema.
+
+    Raises:
+        ValidationError: the data file holds something else.
+    """
+    return TypeAdapter(dict[str, list[Asked]]).validate_python(data("asked"))
+
+
+def asked_of(rng: Random, table: Table, only: Asked | None = None) -> Question | None:
+    """One of the questions that this table can answer, or the `only` one; None where there is none."""
+    written = {plain(name): name for name in table.columns}
+    possible = [only] if only else asked().get(table.schema, [])
+    fitting = [question for question in possible if question.columns <= written.keys()]
+    if not fitting:
+        return None
+    question = rng.choice(fitting)
+    slots: dict[str, str] = {}
+    if question.w:
+        slots["w"] = rng.choice(table.column(written[question.w]))
+    if question.n:
+        slots["n"] = str(middling(rng, table, written[question.n]))
+    named = {name: in_sql(written[name]) for name in question.columns}
+    sql = _SLOT.sub(lambda found: named.get(found[1]) or slots[found[1]].replace("'", "''"), question.sql)
+    return Question("asked", slots, sql, wording={"queries": question.queries, "answers": question.answers})
