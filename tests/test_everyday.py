@@ -16,8 +16,10 @@ from umi_local.messages import Role, Speaker
 from umi_local.prompts import plan_text
 from umi_local.records import Record, parse_record, to_line
 from umi_local.tools import BUILTIN_TOOLS
+from umi_local.tools.arithmetic import evaluate
 from umi_local.training.everyday import generate
 from umi_local.training.everyday.asked import asked, asked_of
+from umi_local.training.everyday.documents import all_documents, drawn_for
 from umi_local.training.everyday.generate import record, shares
 from umi_local.training.everyday.phrasing import chosen, filled
 from umi_local.training.everyday.scene import Scene
@@ -200,6 +202,22 @@ def test_every_question_of_a_table_is_one_that_it_answers(schema: str, tmp_path:
                 if made := asked_of(Random(seed), table, question):
                     found[question.sql] += len(database.execute(made.sql).fetchall())
     assert all(found.values()), [sql for sql, rows in found.items() if not rows]
+
+
+@pytest.mark.parametrize("number", range(len(all_documents())))
+def test_what_is_asked_of_a_document_can_be_filled(number: int) -> None:
+    document = all_documents()[number]
+    drawn = drawn_for(Random(number), document.values)
+    text = filled(document.text, drawn)
+    for asked_one in (*document.ask, *document.sums, *document.dates):
+        for template in asked_one.q:
+            assert template.count("{f}") == 1 and filled(template, {**drawn, "f": "x.txt"})
+        for template in asked_one.a:
+            assert filled(template, {**drawn, "f": "x.txt", "r": "1"})
+    for one in document.sums:
+        assert evaluate(filled(one.e, drawn)) is not None
+    for later in document.dates:
+        assert filled(later.start, drawn) in text and set(later.add) <= {"days", "weeks", "months", "years"}
 
 
 @pytest.mark.parametrize("name", sorted(dimensions()))

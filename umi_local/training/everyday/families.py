@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from umi_local.training.everyday.calculator import calculator
 from umi_local.training.everyday.chat import chat, impossible
 from umi_local.training.everyday.dates import add_to_date, current_time, date_difference
+from umi_local.training.everyday.documents import documents
 from umi_local.training.everyday.files import list_files, read_file, search_files
 from umi_local.training.everyday.notes import add_note, run_python, search_notes, write_file
 from umi_local.training.everyday.pasted import pasted
@@ -26,6 +27,7 @@ FAMILIES: Mapping[str, Family] = {
     "add_to_date": add_to_date,
     "list_files": list_files,
     "read_file": read_file,
+    "documents": documents,
     "search_files": search_files,
     "query_table": query_table,
     "add_note": add_note,
