@@ -6,8 +6,9 @@ from collections.abc import Callable
 from random import Random
 
 from umi_local.toolbox.csv_header import in_sql
+from umi_local.training.everyday.columns import plain
 from umi_local.training.everyday.phrasing import lines_of
-from umi_local.training.everyday.tables import Question, Table, middling, plain
+from umi_local.training.everyday.tables import Question, Table, middling
 
 Maker = Callable[[Random, Table], Question]
 

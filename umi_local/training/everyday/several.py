@@ -10,12 +10,13 @@ from umi_local.toolbox import ToolError
 from umi_local.toolbox.csv_header import in_sql
 from umi_local.tools.dates import parse_date
 from umi_local.training.everyday.calculator import sum_move
+from umi_local.training.everyday.columns import plain, said
 from umi_local.training.everyday.combined import list_read, read_note, read_write, search_read
 from umi_local.training.everyday.files import mention, reading
 from umi_local.training.everyday.notes import note_looked_up
 from umi_local.training.everyday.phrasing import ask, lines_of, say, upper_first
 from umi_local.training.everyday.scene import Ask, Move, Scene
-from umi_local.training.everyday.tables import Table, add_table, plain, said, table_mention
+from umi_local.training.everyday.tables import Table, add_table, table_mention
 from umi_local.training.everyday.texts import Fact, Text, add_text
 from umi_local.training.everyday.together import answer_kept, two_requests
 from umi_local.training.everyday.units import conversion_move, converted_number, measure_pair

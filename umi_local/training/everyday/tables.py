@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from umi_local.training.everyday.columns import MANNERS, plain, said
 from umi_local.training.everyday.files import joined, upper_first_word
 from umi_local.training.everyday.phrasing import Lines, ask, data, lines_of, say
 from umi_local.training.everyday.scene import Ask, Move, Scene
@@ -84,41 +85,11 @@ def add_table(scene: Scene, name: str = "", kind: str = "csv") -> Table:
     cells, label = _cells(rng, kinds), columns[0][0]
     if rng.random() < 0.2:
         columns, kinds, cells = _numbered(rng, columns, kinds, cells)
-    written = rng.choices(list(_MANNERS.values()), (50, 18, 8, 14, 10))[0] if kind == "csv" else str
+    written = rng.choices(list(MANNERS.values()), (50, 18, 8, 14, 10))[0] if kind == "csv" else str
     names = tuple(written(column[0]) for column in columns)
     table = Table(called, path, row, rows, names, tuple(kinds), cells, written(label))
     scene.add(path, _as_json(table) if kind == "json" else _as_csv(table, rng.choice(",,,,,,;")))
     return table
-
-
-def _camel(name: str) -> str:
-    first, *more = name.split("_")
-    return first + "".join(word.capitalize() for word in more)
-
-
-# How people write the columns of a table.
-_MANNERS: Mapping[str, Callable[[str], str]] = {
-    "unit_price": str,
-    "Unit Price": lambda name: name.replace("_", " ").title(),
-    "Unit price": lambda name: name.replace("_", " ").capitalize(),
-    "unitPrice": _camel,
-    "UNIT_PRICE": str.upper,
-}
-
-
-def plain(column: str) -> str:
-    """A column's name as the schemas have it, however the table writes it."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column).replace(" ", "_").lower()
-
-
-def said(rng: Random, column: str) -> str:
-    """A column in a sentence: mostly in plain words, now and then in other ones or as it is written."""
-    name = plain(column)
-    roll = rng.random()
-    if roll < 0.12:
-        called = dict(entry.split() for entry in lines_of("troubles", "column")["called"])
-        name = called.get(name, name)
-    return column if roll > 0.75 else name.replace("_", " ")
 
 
 def _path(rng: Random, path: str, kind: str) -> str:
