@@ -156,15 +156,20 @@ def elsewhere(connection: duckdb.DuckDBPyConnection, sql: str, columns: list[lis
     texts = [name for name, kind in columns if kind == "VARCHAR"][:MAX_COLUMNS]
     found = []
     for text in list(dict.fromkeys(re.findall(r"'%?([^'%]+)%?'", sql)))[:_LOOKED_UP]:
-        holding = [name for name in texts if _has(connection, name, text)]
+        holding = _holding(connection, texts, text)
         if holding and not any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE) for name in holding):
             found.append([text, holding[0]])
     return found
 
 
-def _has(connection: duckdb.DuckDBPyConnection, column: str, text: str) -> bool:
-    quoted = column.replace('"', '""')
-    return bool(connection.execute(f'SELECT 1 FROM data WHERE "{quoted}" ILIKE ? LIMIT 1', [text]).fetchall())
+def _holding(connection: duckdb.DuckDBPyConnection, columns: list[str], text: str) -> list[str]:
+    """Those of the columns that have the text in some row, found in one pass over the table."""
+    if not columns:
+        return []
+    quoted = (name.replace('"', '""') for name in columns)
+    asked = ", ".join(f'bool_or("{name}" ILIKE $1)' for name in quoted)
+    found = connection.execute(f"SELECT {asked} FROM data", [text]).fetchone() or ()
+    return [name for name, has in zip(columns, found, strict=True) if has]
 
 
 def _short(cell: str) -> str:
