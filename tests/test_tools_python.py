@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,6 +206,24 @@ def test_a_fork_bomb_is_stopped() -> None:
     assert "at most 16 processes" in result.stderr or result.timed_out
     assert result.exit_code != 0
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("waited", [0.0, 10.0])
+def test_a_machine_that_is_full_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch, waited: float) -> None:
+    start, refused = sandbox.subprocess.Popen, iter([True, True])
+
+    def full_at_first(*given: Any, **named: Any) -> Any:
+        if next(refused, False):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return start(*given, **named)
+
+    monkeypatch.setattr(sandbox.subprocess, "Popen", full_at_first)
+    monkeypatch.setattr(sandbox, "_ROOM_SECONDS", waited)
+    if waited:
+        assert limited("print(6 * 7)", Limits()).stdout == "42\n"
+    else:
+        with pytest.raises(BlockingIOError):
+            limited("print(6 * 7)", Limits())
 
 
 @isolated

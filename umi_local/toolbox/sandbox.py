@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from umi_local.toolbox.isolation import Isolation, isolation, wrapped
 _LIMITS_CHILD = Path(__file__).with_name("limits_child.py")
 _FOLDER_BYTES = 64_000_000  # what the program's own folder may hold in all, where it is a file system of its own
 _SIGNALLED = 128
+_ROOM_SECONDS, _ROOM_EVERY = 10.0, 0.1  # how long, and how often, a full machine is asked again for one more process
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +80,36 @@ def run_limited(
         for name, content in (files or {}).items():
             Path(folder, name).write_text(content, encoding="utf-8", newline="\n")
         kept_in = isolation()
-        process = subprocess.Popen(
-            wrapped(
-                kept_in, _with_limits(argv, limits, kept_in), Path(folder), [_LIMITS_CHILD, *readable], _FOLDER_BYTES
-            ),
-            cwd=folder,
-            env=_environment(folder),
-            stdin=subprocess.DEVNULL if stdin is None else stdin,
-            stdout=stdout,  # files, not pipes: a grandchild that keeps them open holds nobody up
-            stderr=stderr,
-            start_new_session=True,
+        held = wrapped(
+            kept_in, _with_limits(argv, limits, kept_in), Path(folder), [_LIMITS_CHILD, *readable], _FOLDER_BYTES
         )
+        process = _started(held, folder, stdin, stdout, stderr)
         timed_out = _wait(process, limits.wall_seconds)
         code = process.returncode
         if kept_in.own_processes and code > _SIGNALLED:  # told by a process in between
             code = _SIGNALLED - code
         return Result(_ends(stdout, max_output), _ends(stderr, max_output), code, timed_out)
+
+
+def _started(
+    argv: list[str], folder: str, stdin: IO[bytes] | None, stdout: IO[bytes], stderr: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    last = time.monotonic() + _ROOM_SECONDS
+    while True:
+        try:
+            return subprocess.Popen(
+                argv,
+                cwd=folder,
+                env=_environment(folder),
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
+                stdout=stdout,  # files, not pipes: a grandchild that keeps them open holds nobody up
+                stderr=stderr,
+                start_new_session=True,
+            )
+        except BlockingIOError:  # no process can be made: those of a fork bomb that was just killed take a while to go
+            if time.monotonic() > last:
+                raise
+            time.sleep(_ROOM_EVERY)
 
 
 def _with_limits(argv: Sequence[str], limits: Limits, kept_in: Isolation) -> list[str]:
