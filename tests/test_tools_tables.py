@@ -190,9 +190,9 @@ def test_where_another_table_may_be_meant_nothing_is_narrowed(context: ToolConte
 
 def test_of_a_table_that_a_rule_denies_nothing_is_told(context: ToolContext) -> None:
     tools = (query_table,)
-    assert "query_table" in LocalToolbox(tools, context).narrowed("sales.csv")
+    assert "query_table" in LocalToolbox(tools, context).narrowed("sales.csv", "")
     denied = Approval(policy_of(deny=["query_table(path=sales*)"]))
-    assert LocalToolbox(tools, context, denied).narrowed("sales.csv") == {}
+    assert LocalToolbox(tools, context, denied).narrowed("sales.csv", "") == {}
 
 
 def test_a_text_in_double_quotes_is_taken_for_a_text(context: ToolContext) -> None:
@@ -441,3 +441,13 @@ def test_a_question_that_takes_too_long_is_stopped(context: ToolContext, monkeyp
     monkeypatch.setattr(tables, "LIMITS", Limits(wall_seconds=1.5, memory_bytes=3 << 30))
     with pytest.raises(ToolError, match=r"took longer than 1\.5 seconds"):
         query(context, "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 5")
+
+
+def test_yes_and_no_stay_words_and_are_truths_where_they_are_compared(context: ToolContext) -> None:
+    path = put(context, "fees.csv", "name,paid,ok\nAnn,yes,true\nBob,no,false\nCid,yes,true\n")
+    assert query(context, "SELECT name FROM data WHERE paid ILIKE 'YES'", path) == "name\nAnn\nCid"
+    assert query(context, "SELECT name, paid FROM data WHERE NOT ok", path) == "name | paid\nBob | no"
+    assert query(context, "SELECT count(*) AS n FROM data WHERE paid = TRUE", path) == "n\n2"
+    assert query(context, "SELECT count(*) AS n FROM data WHERE paid", path) == "n\n2"
+    path = put(context, "guests.csv", "guest,comes\nAnn,yes\nBob,no\n")
+    assert query(context, "SELECT comes FROM data WHERE guest = 'Bob'", path) == "comes\nno"

@@ -71,14 +71,31 @@ def load(connection: duckdb.DuckDBPyConnection, path: str, kind: str) -> None:
     readers = _READERS[kind]
     for reader in readers:
         try:
-            connection.execute(f"CREATE OR REPLACE TABLE data AS FROM {reader}", [path])
+            columns = _read(connection, reader, path)
         except duckdb.Error:
             if reader == readers[-1]:
                 raise
         else:
-            header = [name for name, *_ in connection.execute("DESCRIBE data").fetchall()]
-            if not _misread(header):
+            if not _misread(list(columns)):
+                _keep_words(connection, reader, path, columns)
                 return
+
+
+def _read(connection: duckdb.DuckDBPyConnection, reader: str, path: str) -> dict[str, str]:
+    """Fill the table; its columns and their types."""
+    connection.execute(f"CREATE OR REPLACE TABLE data AS FROM {reader}", [path])
+    return {row[0]: row[1] for row in connection.execute("DESCRIBE data").fetchall()}
+
+
+def _keep_words(connection: duckdb.DuckDBPyConnection, reader: str, path: str, columns: dict[str, str]) -> None:
+    """Read yes and no as the words that they are: an answer shows what stands in the file, ILIKE finds it, and DuckDB
+    takes it for a truth all the same where one is compared."""
+    truths = [name.replace("'", "''") for name, kind in columns.items() if kind == "BOOLEAN"]
+    if truths and reader.startswith("read_csv"):
+        types = ", ".join(f"'{name}': 'VARCHAR'" for name in truths)
+        again = _read(connection, f"{reader.removesuffix(')')}, types={{{types}}})", path)
+        if list(again) != list(columns):  # without its types the header may not be known as one
+            _read(connection, reader, path)
 
 
 def _misread(header: list[str]) -> bool:
