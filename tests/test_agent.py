@@ -196,7 +196,7 @@ def test_what_was_said_before_is_part_of_the_prompt(scripted):
 
 
 def test_the_caller_is_held_to_what_the_plan_speaks_of(scripted, monkeypatch):
-    def narrowed(_, text):
+    def narrowed(_, text, said):
         closer = {"type": "object", "properties": {"a": {"const": 7}, "b": {"const": 8}}, "required": ["a", "b"]}
         return {"add": closer} if "seven" in text else {}
 

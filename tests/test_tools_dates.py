@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umi_local.toolbox import Tool, ToolContext, ToolError, Workspace
-from umi_local.tools.dates import add_to_date, current_time, date_difference, find_zone, parse_date
+from umi_local.tools.dates import add_to_date, current_time, date_difference, find_zone
+from umi_local.tools.written_dates import parse_date
 
 
 def call(tool: Tool, **arguments: object) -> str:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from umi_local.toolbox import ToolError, tool
 
+from .grounding import said_percentages
 from .notation import PERCENT, as_python
 
 Number = Fraction | float
@@ -25,7 +26,7 @@ MAX_BITS = 12_000  # about 3,600 digits: below the 4,300 at which Python refuses
 SHOWN_DIGITS = 100  # longer integers are rounded
 
 
-@tool()
+@tool(narrow=said_percentages)
 def calculator(expression: Annotated[str, "such as (12 + 3.5) * 4 or 15% of 60"]) -> str:
     """Do arithmetic: + - * / ** %, sqrt, round, min, max, sum, log, sin and others."""
     shown = " ".join(expression.split()).strip("=? ")

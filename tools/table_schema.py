@@ -36,12 +36,12 @@ _FUNCTIONS = (
 )  # fmt: skip
 
 
-def named_tables(context: ToolContext, text: str) -> Mapping[str, Any] | None:
+def named_tables(context: ToolContext, plan: str, _said: str = "") -> Mapping[str, Any] | None:
     """The schema of a query about the tables that a plan names; None where another one may be meant, where one may
     not be looked at, or where its first line does not surely tell the columns.
     """
     columns: dict[str, list[str]] = {}
-    for found in _TABLE.finditer(text[:_LOOKED_AT]):
+    for found in _TABLE.finditer(plan[:_LOOKED_AT]):
         before, path = found["before"], found["path"]
         columns[path] = []  # of one table that cannot be looked at, all are left open
         with suppress(ToolError):

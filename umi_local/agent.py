@@ -122,7 +122,7 @@ class Agent:
         """Let the caller write and the tools run. Returns how often the most repeated result was seen."""
         # A closer schema is a guess: where something has failed, the caller may write all that the tool takes.
         failed = any(seen.is_error for step in self._run.steps for seen in step.observations)
-        spoken_of = {} if failed else self.toolbox.narrowed(decision.rationale)
+        spoken_of = {} if failed else self.toolbox.narrowed(decision.rationale, self._run.said)
         try:
             calls = self.crew.call(replace(self._run, narrowed=spoken_of))
         except Incomplete:

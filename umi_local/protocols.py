@@ -59,7 +59,8 @@ class Toolbox(Protocol):
     def fitting(self, query: str) -> Sequence[ToolSpec]:
         """Tools that are listed for this query alone, beside the constant ones."""
 
-    def narrowed(self, text: str) -> Mapping[str, Mapping[str, Any]]:
-        """By a tool's name, a closer schema for its arguments, from what a plan speaks of; the caller is held to it."""
+    def narrowed(self, plan: str, said: str) -> Mapping[str, Mapping[str, Any]]:
+        """By a tool's name, a closer schema for its arguments, from what a plan speaks of and what the user and the
+        tools said before; the caller is held to it."""
 
     def run(self, call: ToolCall) -> Observation: ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from umi_local.messages import Message, Observation, ToolCall, ToolSpec
+from umi_local.messages import Message, Observation, Speaker, ToolCall, ToolSpec
 
 
 class Next(StrEnum):
@@ -69,6 +69,13 @@ class Trajectory:
         """All tools that may be called by now, in the order in which they became known."""
         seen = (spec for step in self.steps for observation in step.observations for spec in observation.found)
         return tuple({spec.name: spec for spec in (*self.tools, *self.found, *seen)}.values())
+
+    @property
+    def said(self) -> str:
+        """What the user and the tools said so far; not what the roles did."""
+        told = [message.text for message in self.history if message.speaker in (Speaker.USER, Speaker.OBSERVATION)]
+        seen = [observation.content for step in self.steps for observation in step.observations]
+        return "\n".join((*told, self.query, *seen))
 
     def with_step(self, step: Step) -> Trajectory:
         return replace(self, steps=(*self.steps, step))

@@ -70,7 +70,7 @@ class Session:
     def fitting(self, query: str) -> Sequence[ToolSpec]:
         return ()
 
-    def narrowed(self, text: str) -> Mapping[str, Mapping[str, Any]]:
+    def narrowed(self, plan: str, said: str) -> Mapping[str, Mapping[str, Any]]:
         return {}
 
     def run(self, call: ToolCall) -> Observation:

@@ -36,9 +36,9 @@ class LocalToolbox:
         """The hidden tools that fit a query best."""
         return self._ranking.search(query, FITTING) if self.hidden else ()
 
-    def narrowed(self, text: str) -> Mapping[str, Mapping[str, Any]]:
+    def narrowed(self, plan: str, said: str) -> Mapping[str, Mapping[str, Any]]:
         """Closer schemas from what a plan speaks of, as far as no rule denies a look at it."""
-        found = {tool.name: tool.narrow(self._looking(tool), text) for tool in self._listed if tool.narrow}
+        found = {tool.name: tool.narrow(self._looking(tool), plan, said) for tool in self._listed if tool.narrow}
         return {name: schema for name, schema in found.items() if schema}
 
     def _looking(self, tool: Tool) -> ToolContext:

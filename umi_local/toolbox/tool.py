@@ -49,7 +49,7 @@ class ToolContext:
     permitted: Callable[[Mapping[str, str]], bool] = anything
 
 
-Narrow = Callable[[ToolContext, str], Mapping[str, Any] | None]
+Narrow = Callable[[ToolContext, str, str], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ class Tool:
     `asks`: a person must approve each call. `enabled`: it is listed without being asked for by name.
     `preview` renders for the person what a call would do (a diff, say). `scope` gives the arguments that tell one kind
     of call from another, in a form that cannot be written in two ways: rules are compared with it, and an "always" is
-    about it; without one, about all arguments. `narrow` gives a closer JSON Schema for a call that follows from a plan,
-    or None; it may look at what the context permits. `outside` is set where what comes back was written by somebody
-    else.
+    about it; without one, about all arguments. `narrow` gives a closer JSON Schema for a call that follows from a plan
+    and from what was said before it, or None; it may look at what the context permits. `outside` is set where what
+    comes back was written by somebody else.
     """
 
     function: Callable[..., Any]
