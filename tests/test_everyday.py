@@ -23,7 +23,7 @@ from umi_local.training.everyday.documents import all_documents, drawn_for
 from umi_local.training.everyday.generate import record, shares
 from umi_local.training.everyday.phrasing import chosen, filled
 from umi_local.training.everyday.scene import Scene
-from umi_local.training.everyday.tables import add_table, schemas
+from umi_local.training.everyday.table_files import add_table, schemas
 from umi_local.training.everyday.texts import themes
 from umi_local.training.everyday.units import dimensions
 from umi_local.training.samples import team_turns

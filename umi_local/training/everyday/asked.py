@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from umi_local.toolbox.csv_header import in_sql
 from umi_local.training.everyday.columns import plain
 from umi_local.training.everyday.phrasing import data
-from umi_local.training.everyday.tables import Question, Table, middling
+from umi_local.training.everyday.table_files import Question, Table, middling
 
 _SLOT = re.compile(r"\{(\w+)\}")
 

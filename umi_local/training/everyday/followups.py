@@ -107,9 +107,9 @@ def _difference(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
 
 def _add(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:
     rng = scene.rng
-    count, unit = amount(rng)
-    query = ask(rng, lines_of("followups", "add")["queries"], n=spelled(rng, count, unit))
-    return moved(rng, str(before.facts["way"]), str(before.facts["start"]), count, unit, query)
+    unit, count = amount(rng)
+    query = ask(rng, lines_of("followups", "add")["queries"], n=spelled(rng, unit, count))
+    return moved(rng, str(before.facts["way"]), str(before.facts["start"]), {unit: count}, query)
 
 
 def _read(scene: Scene, before: Ask, run: Trajectory) -> Ask | None:

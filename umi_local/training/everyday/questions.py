@@ -8,7 +8,7 @@ from random import Random
 from umi_local.toolbox.csv_header import in_sql
 from umi_local.training.everyday.columns import plain
 from umi_local.training.everyday.phrasing import lines_of
-from umi_local.training.everyday.tables import Question, Table, middling
+from umi_local.training.everyday.table_files import Question, Table, middling
 
 Maker = Callable[[Random, Table], Question]
 

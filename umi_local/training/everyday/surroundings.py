@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from umi_local.training.everyday.notes import prefill_notes
 from umi_local.training.everyday.scene import Scene
-from umi_local.training.everyday.tables import add_table
+from umi_local.training.everyday.table_files import add_table
 from umi_local.training.everyday.texts import add_text
 
 

@@ -12,7 +12,8 @@ from umi_local.training.everyday.dates import amount, spelled
 from umi_local.training.everyday.files import add_folder, files_hit, joined, listing, reading, searching
 from umi_local.training.everyday.phrasing import ask, lines_of, say, upper_first
 from umi_local.training.everyday.scene import Ask, Move, Scene
-from umi_local.training.everyday.tables import add_table, question_about, question_move, reported, table_mention
+from umi_local.training.everyday.table_files import add_table
+from umi_local.training.everyday.tables import question_about, question_move, reported, table_mention
 from umi_local.training.everyday.texts import add_text
 from umi_local.training.everyday.units import conversion_move, dimensions, measure_pair, measured
 from umi_local.training.everyday.values import pick, words
@@ -117,8 +118,8 @@ def _no_date(scene: Scene) -> Ask:
         query = ask(rng, lines["difference"], a=wrong, b=right)
         move = Move("date_difference", {"start": wrong, "end": right})
     else:
-        count, unit = amount(rng)
-        query = ask(rng, lines["add"], a=wrong, n=spelled(rng, count, unit))
+        unit, count = amount(rng)
+        query = ask(rng, lines["add"], a=wrong, n=spelled(rng, unit, count))
         move = Move("add_to_date", {"date": wrong, unit: count})
     return _hopeless(query, move, say(rng, lines["answers"], a=wrong))
 
