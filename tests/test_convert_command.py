@@ -21,6 +21,8 @@ from umi_local.errors import ModelMissing, UsageError
 from umi_local.messages import Role
 from umi_local.packs import load_pack
 from umi_local.pull import ensure_verified
+from umi_local.pull.progress import Progress, Stage
+from umi_local.pull.repository import Repository, fetch
 
 
 def run(*arguments: object) -> tuple[str, str]:
@@ -222,6 +224,41 @@ def test_weights_that_a_repository_holds_twice_are_fetched_once(
     run("hf:someone/model", "--out", tmp_path / "model.gguf")
     fetched = {path.name for path in (tmp_path / "home").rglob("*.safetensors")}
     assert fetched == {"model.safetensors"}
+
+
+def test_of_two_fetches_at_once_one_waits_for_the_other(
+    hub: type[_Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UMI_LOCAL_HOME", str(tmp_path / "home"))
+    asked, let_go = threading.Event(), threading.Event()
+    weights: list[str] = []
+    answer = hub.do_GET
+
+    def slow(self: _Hub) -> None:
+        if "/resolve/" in self.path:
+            asked.set()
+            let_go.wait(30)
+            weights.extend(["fetched"] if "model.safetensors" in self.path else [])
+        answer(self)
+
+    monkeypatch.setattr(hub, "do_GET", slow)
+    stages: list[Stage] = []
+
+    def told(progress: Progress) -> None:
+        stages.append(progress.stage)
+        if progress.stage is Stage.WAITING:
+            let_go.set()
+
+    repository = Repository.named("hf:someone/model")
+    found: list[Path] = []
+    first = threading.Thread(target=lambda: found.append(fetch(repository, lambda _: None)[0]))
+    first.start()
+    assert asked.wait(30)
+    found.append(fetch(repository, told)[0])
+    first.join(30)
+    assert found[0] == found[1]
+    assert Stage.WAITING in stages
+    assert weights == ["fetched"]  # the second found what the first had fetched
 
 
 def test_a_repository_that_is_not_there_is_said(hub: type[_Hub], tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ BAD = {
     "tensors": struct.pack("<4sIQQ", b"GGUF", 3, 1 << 60, 0),
     "no architecture": struct.pack("<4sIQQ", b"GGUF", 3, 0, 0),
     "twice": gguf((pair(b"a", UINT32, bytes(4)), pair(b"a", UINT32, bytes(4)))),
+    "bytes for a metadata key": gguf((pair(b"k" * 65_536, UINT32, bytes(4)),)),
     "not UTF-8": gguf((pair(b"\xff\xfe", UINT32, bytes(4)),)),
     "unknown value type 99": gguf((pair(b"a", 99, bytes(4)),)),
     "unknown value type 13": gguf((pair(b"a", ARRAY, struct.pack("<IQ", 13, 2)),)),
@@ -189,6 +190,11 @@ def test_a_value_that_no_sound_file_holds_is_refused(tmp_path: Path, words: str)
     with pytest.raises(ModelCorrupt) as caught:
         vetted(tmp_path, BAD[words])
     assert words in caught.value.problem
+
+
+def test_a_name_and_a_key_of_the_greatest_length_are_sound(tmp_path: Path) -> None:
+    long = gguf((pair(b"k" * 65_535, UINT32, bytes(4)),), (tensor(b"w" * 127, (4,)),))
+    assert vetted(tmp_path, long).metadata["k" * 65_535] == 0
 
 
 def test_a_name_in_the_file_cannot_speak_to_the_terminal(tmp_path: Path) -> None:
