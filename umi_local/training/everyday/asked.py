@@ -34,6 +34,22 @@ class Asked(BaseModel):
         """The columns that the table must have."""
         return (set(_SLOT.findall(self.sql)) | {self.w, self.n}) - {"w", "n", ""}
 
+    def fits(self, table: Table) -> bool:
+        """Whether the table has them all."""
+        return self.columns <= set(map(plain, table.columns))
+
+    def of(self, rng: Random, table: Table) -> Question:
+        """The question of a table that it fits."""
+        written = {plain(name): name for name in table.columns}
+        slots: dict[str, str] = {}
+        if self.w:
+            slots["w"] = rng.choice(table.column(written[self.w]))
+        if self.n:
+            slots["n"] = str(middling(rng, table, written[self.n]))
+        named = {name: in_sql(written[name]) for name in self.columns}
+        sql = _SLOT.sub(lambda found: named.get(found[1]) or slots[found[1]].replace("'", "''"), self.sql)
+        return Question("asked", slots, sql, wording={"queries": self.queries, "answers": self.answers})
+
 
 @cache
 def asked() -> dict[str, list[Asked]]:
@@ -45,19 +61,7 @@ def asked() -> dict[str, list[Asked]]:
     return TypeAdapter(dict[str, list[Asked]]).validate_python(data("asked"))
 
 
-def asked_of(rng: Random, table: Table, only: Asked | None = None) -> Question | None:
-    """One of the questions that this table can answer, or the `only` one; None where there is none."""
-    written = {plain(name): name for name in table.columns}
-    possible = [only] if only else asked().get(table.schema, [])
-    fitting = [question for question in possible if question.columns <= written.keys()]
-    if not fitting:
-        return None
-    question = rng.choice(fitting)
-    slots: dict[str, str] = {}
-    if question.w:
-        slots["w"] = rng.choice(table.column(written[question.w]))
-    if question.n:
-        slots["n"] = str(middling(rng, table, written[question.n]))
-    named = {name: in_sql(written[name]) for name in question.columns}
-    sql = _SLOT.sub(lambda found: named.get(found[1]) or slots[found[1]].replace("'", "''"), question.sql)
-    return Question("asked", slots, sql, wording={"queries": question.queries, "answers": question.answers})
+def asked_of(rng: Random, table: Table) -> Question | None:
+    """One of the questions that this table can answer; None where there is none."""
+    fitting = [question for question in asked().get(table.schema, []) if question.fits(table)]
+    return rng.choice(fitting).of(rng, table) if fitting else None
