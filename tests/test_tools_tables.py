@@ -443,11 +443,26 @@ def test_a_question_that_takes_too_long_is_stopped(context: ToolContext, monkeyp
         query(context, "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 5")
 
 
-def test_yes_and_no_stay_words_and_are_truths_where_they_are_compared(context: ToolContext) -> None:
-    path = put(context, "fees.csv", "name,paid,ok\nAnn,yes,true\nBob,no,false\nCid,yes,true\n")
-    assert query(context, "SELECT name FROM data WHERE paid ILIKE 'YES'", path) == "name\nAnn\nCid"
-    assert query(context, "SELECT name, paid FROM data WHERE NOT ok", path) == "name | paid\nBob | no"
-    assert query(context, "SELECT count(*) AS n FROM data WHERE paid = TRUE", path) == "n\n2"
-    assert query(context, "SELECT count(*) AS n FROM data WHERE paid", path) == "n\n2"
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT name FROM data WHERE paid ILIKE 'YES'", "name\nAnn\nCid"),
+        ("SELECT name FROM data WHERE paid = 'yes'", "name\nAnn\nCid"),
+        ("SELECT name, paid FROM data WHERE NOT ok", "name | paid\nBob | No"),
+        ("SELECT name FROM data WHERE paid <> 'yes'", "name\nBob"),
+        ("SELECT count(*) AS n FROM data WHERE paid = TRUE", "n\n2"),
+        ("SELECT count(*) AS n FROM data WHERE paid", "n\n2"),
+        ("SELECT sum(paid) AS n FROM data", "n\n2"),
+        ("SELECT count(*) AS n FROM data WHERE paid = 1", "n\n2"),
+    ],
+)
+def test_yes_and_no_stay_words_and_are_truths_where_those_are_wanted(context: ToolContext, sql: str, told: str) -> None:
+    path = put(context, "fees.csv", "name,paid,ok\nAnn,Yes,true\nBob,No,false\nCid,Yes,true\n")
+    assert query(context, sql, path) == told
+
+
+def test_a_table_of_words_alone_keeps_its_header_and_an_error_its_sentence(context: ToolContext) -> None:
     path = put(context, "guests.csv", "guest,comes\nAnn,yes\nBob,no\n")
     assert query(context, "SELECT comes FROM data WHERE guest = 'Bob'", path) == "comes\nno"
+    with pytest.raises(ToolError, match="missing"):
+        query(context, "SELECT missing FROM data", path)

@@ -42,12 +42,12 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     connection = duckdb.connect(config=_CONFIG)
     columns: list[list[str]] = []
     try:
-        load(connection, _plain_path(request["suffix"]), request["kind"])
+        truths = load(connection, _plain_path(request["suffix"]), request["kind"])
         columns = [[row[0], row[1]] for row in connection.execute("DESCRIBE data").fetchall()]
         name_views(connection, request["names"])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        answer = query_tolerantly(connection, request, [name for name, _ in columns])
+        answer = query_tolerantly(connection, request, [name for name, _ in columns], truths)
         if not any(cell not in (None, "0") for row in answer.get("rows", ["?"]) for cell in row):
             answer["elsewhere"] = elsewhere(connection, request["sql"], columns)
     except duckdb.Error as error:
@@ -67,35 +67,43 @@ def _plain_path(suffix: str) -> str:
     return str(plain)
 
 
-def load(connection: duckdb.DuckDBPyConnection, path: str, kind: str) -> None:
+def load(connection: duckdb.DuckDBPyConnection, path: str, kind: str) -> list[str]:
+    """Fill the table. Of a CSV file yes and no are read as the words that they are: an answer shows what stands in the
+    file, ILIKE finds it, and DuckDB takes it for a truth all the same where one is compared. Gives those columns."""
     readers = _READERS[kind]
     for reader in readers:
         try:
-            columns = _read(connection, reader, path)
+            found = connection.execute(f"DESCRIBE FROM {reader}", [path]).fetchall()
+            truths = [row[0] for row in found if row[1] == "BOOLEAN" and kind == "csv"]
+            columns = _filled(connection, reader, path, truths)
+            if truths and columns != [row[0] for row in found]:  # without its types the header may not be known as one
+                truths = []
+                columns = _filled(connection, reader, path, truths)
         except duckdb.Error:
             if reader == readers[-1]:
                 raise
         else:
-            if not _misread(list(columns)):
-                _keep_words(connection, reader, path, columns)
-                return
+            if not _misread(columns):
+                return truths
+    return []
 
 
-def _read(connection: duckdb.DuckDBPyConnection, reader: str, path: str) -> dict[str, str]:
-    """Fill the table; its columns and their types."""
-    connection.execute(f"CREATE OR REPLACE TABLE data AS FROM {reader}", [path])
-    return {row[0]: row[1] for row in connection.execute("DESCRIBE data").fetchall()}
+def _filled(connection: duckdb.DuckDBPyConnection, reader: str, path: str, texts: list[str]) -> list[str]:
+    types = ", ".join(_quoted(name, "'") + ": 'VARCHAR'" for name in texts)
+    read = f"{reader.removesuffix(')')}, types={{{types}}})" if texts else reader
+    connection.execute("DROP TABLE IF EXISTS data")  # before the next one takes its memory
+    connection.execute(f"CREATE TABLE data AS FROM {read}", [path])
+    _retype(connection, texts, "VARCHAR COLLATE NOCASE")  # as truths do not mind their case either
+    return [row[0] for row in connection.execute("DESCRIBE data").fetchall()]
 
 
-def _keep_words(connection: duckdb.DuckDBPyConnection, reader: str, path: str, columns: dict[str, str]) -> None:
-    """Read yes and no as the words that they are: an answer shows what stands in the file, ILIKE finds it, and DuckDB
-    takes it for a truth all the same where one is compared."""
-    truths = [name.replace("'", "''") for name, kind in columns.items() if kind == "BOOLEAN"]
-    if truths and reader.startswith("read_csv"):
-        types = ", ".join(f"'{name}': 'VARCHAR'" for name in truths)
-        again = _read(connection, f"{reader.removesuffix(')')}, types={{{types}}})", path)
-        if list(again) != list(columns):  # without its types the header may not be known as one
-            _read(connection, reader, path)
+def _retype(connection: duckdb.DuckDBPyConnection, columns: list[str], kind: str) -> None:
+    for name in columns:
+        connection.execute(f"ALTER TABLE data ALTER {_quoted(name)} TYPE {kind}")
+
+
+def _quoted(name: str, mark: str = '"') -> str:
+    return mark + name.replace(mark, 2 * mark) + mark
 
 
 def _misread(header: list[str]) -> bool:
@@ -107,11 +115,25 @@ def _misread(header: list[str]) -> bool:
 def name_views(connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
     for name in names:
         if name.lower() != "data":
-            quoted = name.replace('"', '""')
-            connection.execute(f'CREATE OR REPLACE VIEW "{quoted}" AS FROM data')
+            connection.execute(f"CREATE OR REPLACE VIEW {_quoted(name)} AS FROM data")
 
 
 def query_tolerantly(
+    connection: duckdb.DuckDBPyConnection, request: dict[str, Any], columns: list[str], truths: list[str]
+) -> dict[str, Any]:
+    try:
+        return _repaired_query(connection, request, columns)
+    except duckdb.Error as failed:
+        if not truths:
+            raise
+        _retype(connection, truths, "BOOLEAN")  # what adds or counts them wants truths
+        try:
+            return _repaired_query(connection, request, columns)
+        except duckdb.Error:
+            raise failed from None
+
+
+def _repaired_query(
     connection: duckdb.DuckDBPyConnection, request: dict[str, Any], columns: list[str]
 ) -> dict[str, Any]:
     try:
