@@ -1,12 +1,12 @@
-"""Closer schemas from what was said: dates that stand in the conversation, and percentages that stay percentages.
+"""Closer schemas from what was said: dates that stand in the request, and percentages that stay percentages.
 
-A small model miscopies: 3 June becomes 06-30, 1941 becomes 2021, and of 7.5% the sign gets lost. What a plan writes is
-compared with what the user and the tools said; where it slipped, the call is held to what was said.
+A small model miscopies: 3 June becomes 06-30, 1941 becomes 2021, and of 7.5% the sign gets lost. Where a plan shows
+such a slip for certain, the call is held to what was said. Whatever may be meant otherwise is left open: to overrule
+a plan that was right is worse than to let a slip pass.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,114 +16,113 @@ from umi_local.toolbox import ToolContext, ToolError
 
 from .written_dates import parse_date
 
-_LOOKED_AT = 8000  # characters of what was said last
+_LOOKED_AT = 8000  # characters
 _ISO = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
 _MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
            "november", "december")  # fmt: skip
 _MONTH = rf"(?:{'|'.join(f'{month[:3]}(?:{month[3:]})?' for month in _MONTHS)}|sept)\b\.?"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
+_YEAR = r"(?:1[89]|20|21)\d\d(?!\d)"
 _WEEKDAY = r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b"
 _WRITTEN = re.compile(
-    rf"(?:{_WEEKDAY},? (?:the )?)?(?P<date>{_ISO.pattern}|(?<![\d./-])\d{{1,2}}[./-]\d{{1,2}}[./-]\d{{4}}(?!\d)"
-    rf"|(?<!\d)(?:{_DAY} (?:of )?\b{_MONTH}|\b{_MONTH} (?:the )?{_DAY}(?!\d))(?P<year>,? \d{{4}}(?!\d))?)",
+    rf"(?:{_WEEKDAY},? (?:the )?)?(?P<date>{_ISO.pattern}|(?<![\d./-])\d{{1,2}}[./-]\d{{1,2}}[./-]{_YEAR}"
+    rf"|(?<![\d./-])(?:{_DAY} (?:of )?\b{_MONTH}|\b{_MONTH} (?:the )?{_DAY}),? {_YEAR})",
     re.IGNORECASE,
 )
-# What may mean a day without being written as one: where any of it was said, the plan's date may well be right.
+# What may mean a day beside those that are written out with day, month and year.
 _OTHER_DAYS = re.compile(
-    rf"{_WEEKDAY}|\b{_MONTH}|\d[./-]\d|christmas|xmas|easter|holiday|solstice|valentine|hallowe|thanksgiving|ramadan|diwali"
-    r"|\b(?:eve|tomorrow|yesterday|next|last|this|coming|past)\b|\bnew year|\b(?:weeks?|months?|years?) (?:ago|before)",
+    "|".join(
+        (
+            rf"{_WEEKDAY}|\b{_MONTH}|\b{_YEAR}",
+            r"\d(?:st|nd|rd|th)\b|\d ?[-–/]|\bto (?:the )?\d|'\d\d\b",
+            r"christmas|xmas|easter|solstice|valentine|hallowe|thanksgiving|ramadan|diwali|\bnew year",
+            r"holiday|birthday|anniversar|\b(?:eve|tomorrow|yesterday|next|last|this|coming|past|ago|another)\b",
+            r"\b(?:later|earlier|longer|shorter|sooner|start|beginning|middle|end|turns?|day)\b",
+        )
+    ),
     re.IGNORECASE,
 )
 _AMOUNTS = {unit: {"type": "integer"} for unit in ("days", "weeks", "months", "years")}
 
 _NUMERAL = r"\d+(?:\.\d+)?"
-_PERCENT = re.compile(rf"(?<![\d.,])({_NUMERAL}) ?(?:%|per ?cent\b|pct\b)", re.IGNORECASE)
-_LONE_NUMERAL = re.compile(rf"(?<![\d.,])({_NUMERAL})(?!\d|[.,]\d| ?%| ?per ?cent\b| ?pct\b)", re.IGNORECASE)
+_PERCENT = re.compile(rf"(?<![\w.,/-])({_NUMERAL}) ?(?:%(?!-)|per ?cent\b|pct\b)", re.IGNORECASE)
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
             "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty")  # fmt: skip
-_IN_WORDS = re.compile(rf"\b({'|'.join(_NUMBERS)})(?= (?:per ?cent|pct)\b)", re.IGNORECASE)
+_IN_WORDS = re.compile(rf"(?<![-\w])({'|'.join(_NUMBERS)})(?= (?:per ?cent|pct)\b)", re.IGNORECASE)
 _DIGITS = "0123456789."
 
 
 def said_dates(context: ToolContext, plan: str, said: str) -> Mapping[str, Any] | None:
-    """The schema of a count between days where a plan names one that nobody spoke of; None where it may be right."""
-    days = _grounded(context, plan, said)
-    if not days:
+    """The schema of a count between days where a plan miscopied one of them; None where it may be right."""
+    planned = _ISO.findall(plan)
+    days, today = _days(said), context.clock().date().isoformat()
+    if len(planned) != 2 or not days:
         return None
-    start, end = ([days[0]], [days[1]]) if len(days) == 2 else ([days[0], "today"],) * 2
-    return {
-        "type": "object",
-        "properties": {"start": {"enum": start}, "end": {"enum": end}},
-        "required": ["start", "end"],
-    }
+    slipped = [day for day in planned if day not in days and day != today]
+    left = sorted(days - set(planned))
+    if len(slipped) != 1 or len(left) != 1 or not _alike(slipped[0], left[0]):
+        return None
+    start, end = (left[0] if day == slipped[0] else day for day in planned)
+    properties = {"start": {"enum": [start]}, "end": {"enum": [end]}}
+    return {"type": "object", "properties": properties, "required": ["start", "end"]}
 
 
 def said_date(context: ToolContext, plan: str, said: str) -> Mapping[str, Any] | None:
     """The same for the one day from which others are counted."""
-    days = _grounded(context, plan, said)
-    if not days:
-        return None
-    return {"type": "object", "properties": {"date": {"enum": days[:1]}, **_AMOUNTS}, "required": ["date"]}
+    planned, days = _ISO.findall(plan), sorted(_days(said))
+    if len(planned) != 1 or len(days) != 1 or planned[0][:4] != days[0][:4] or not _alike(planned[0], days[0]):
+        return None  # the same day of another year may be the one that is asked about
+    return {"type": "object", "properties": {"date": {"enum": days}, **_AMOUNTS}, "required": ["date"]}
 
 
-def _grounded(context: ToolContext, plan: str, said: str) -> Sequence[str]:
-    """The plan's days in their order, with one that was said in place of each that was not; empty where none slipped,
-    or where a day may have been told in another way."""
-    planned = list(dict.fromkeys(_ISO.findall(plan)))
-    days, rest = _days(" ".join(said[-_LOOKED_AT:].split()), context.clock().date().year)
-    if not set(planned) - days or _OTHER_DAYS.search(rest):
-        return ()
-    found: list[str] = []
-    for day in planned:
-        left = sorted(days - set(planned) - set(found))
-        found += [day] if day in days else difflib.get_close_matches(day, left, n=1, cutoff=0)
-    return found if len(found) == len(planned) <= 2 else ()
-
-
-def _days(said: str, year: int) -> tuple[set[str], str]:
-    """Days that were written out, in ISO form, without a year in this one and its neighbours; and what is left."""
+def _days(said: str) -> set[str]:
+    """The days that were written out whole, in ISO form; none where a day may have been told in another way."""
     days: set[str] = set()
 
     def taken(match: re.Match[str]) -> str:
-        text = match["date"]
-        complete = re.search(r"\d{4}", text)
-        found: set[str] = set()
-        for each in (text,) if complete else (f"{text} {year + more}" for more in (-1, 0, 1)):
-            with suppress(ToolError):
-                found.add(parse_date(each).isoformat())
-        days.update(found)
-        return "" if found else match[0]
+        with suppress(ToolError):
+            days.add(parse_date(match["date"]).isoformat())
+            return ""
+        return match[0]
 
-    return days, _WRITTEN.sub(taken, said)
+    rest = _WRITTEN.sub(taken, " ".join(said.split())) if len(said) <= _LOOKED_AT else "today"
+    return set() if _OTHER_DAYS.search(rest) or len(said) > _LOOKED_AT else days
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two days differ in their year, their month or their day alone: what a slip looks like."""
+    return sum(a != b for a, b in zip(one.split("-"), other.split("-"), strict=True)) == 1
 
 
 def said_percentages(_context: ToolContext, plan: str, said: str) -> Mapping[str, Any] | None:
-    """The schema of a sum in which a number that was said as a percentage is one, where a plan forgot the sign."""
-    said = _IN_WORDS.sub(lambda found: str(_NUMBERS.index(found[0].lower()) + 1), " ".join(said[-_LOOKED_AT:].split()))
-    percentages = set(_PERCENT.findall(said)) - set(_LONE_NUMERAL.findall(said))
-    bare = set(_LONE_NUMERAL.findall(plan))
-    if not percentages & bare or "100" in bare:  # 15 * 60 / 100 is a percentage, too
+    """The schema of a sum in which a percentage is one, where a plan has it bare behind `1 +` or `1 -`."""
+    said = _IN_WORDS.sub(lambda found: str(_NUMBERS.index(found[0].lower()) + 1), said[:_LOOKED_AT])
+    forgotten = [
+        number
+        for number in sorted(set(_PERCENT.findall(said)))
+        if re.search(rf"(?<![\d.])1 ?[+-] ?{re.escape(number)}(?![\d.]|%| %)", plan)
+        and len(re.findall(rf"(?<![\d.]){re.escape(number)}(?!\d|\.\d)", plan)) == 1
+    ]
+    if not forgotten:
         return None
-    forgotten = sorted(percentages & bare)
     number = rf"(?:{_none_of(forgotten)}|(?:{'|'.join(map(re.escape, forgotten))}) ?%)"
-    between = r"""[^0-9."\\]"""
+    between = r"""[^0-9._"\\]"""
     pattern = rf"^(?:{number})?(?:{between}+{number})*{between}*$"
-    return {
-        "type": "object",
-        "properties": {"expression": {"type": "string", "pattern": pattern}},
-        "required": ["expression"],
-    }
+    properties = {"expression": {"type": "string", "pattern": pattern}}
+    return {"type": "object", "properties": properties, "required": ["expression"]}
 
 
 def _none_of(numbers: Sequence[str], begun: str = "") -> str:
     """A regular expression for what may follow on `begun` in numerals other than these, 4.20 for 4.2 among them; the
     engine knows no negation, so it is spelled out digit by digit."""
-    following = {number[0] for number in numbers}
+    following = {number[0] for number in numbers} | ({"0"} if not begun else set())
     others = "".join(digit for digit in _DIGITS if digit not in following)
     ways = [f"[{others}][{_DIGITS}]*"] if others else []
     for digit in sorted(following):
         rests = [number[1:] for number in numbers if number[0] == digit]
         longer = _none_of([rest for rest in rests if rest], begun + digit) if any(rests) else _more(begun + digit)
+        if not begun and digit == "0" and not any(rests):
+            longer = rf"\.[{_DIGITS}]*"  # 015 would be 15
         ways.append(re.escape(digit) + (longer if "" in rests else f"(?:{longer})?"))
     return f"(?:{'|'.join(ways)})"
 

@@ -60,7 +60,7 @@ class Toolbox(Protocol):
         """Tools that are listed for this query alone, beside the constant ones."""
 
     def narrowed(self, plan: str, said: str) -> Mapping[str, Mapping[str, Any]]:
-        """By a tool's name, a closer schema for its arguments, from what a plan speaks of and what the user and the
-        tools said before; the caller is held to it."""
+        """By a tool's name, a closer schema for its arguments, from what a plan speaks of and what was asked and
+        found out; the caller is held to it."""
 
     def run(self, call: ToolCall) -> Observation: ...

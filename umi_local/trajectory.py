@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from umi_local.messages import Message, Observation, Speaker, ToolCall, ToolSpec
+from umi_local.messages import Message, Observation, ToolCall, ToolSpec
 
 
 class Next(StrEnum):
@@ -72,10 +72,9 @@ class Trajectory:
 
     @property
     def said(self) -> str:
-        """What the user and the tools said so far; not what the roles did."""
-        told = [message.text for message in self.history if message.speaker in (Speaker.USER, Speaker.OBSERVATION)]
-        seen = [observation.content for step in self.steps for observation in step.observations]
-        return "\n".join((*told, self.query, *seen))
+        """What the user asked and the tools gave in answer; not what the roles wrote, nor what was said before."""
+        results = [seen.content for step in self.steps for seen in step.observations if not seen.is_error]
+        return "\n".join((self.query, *results))
 
     def with_step(self, step: Step) -> Trajectory:
         return replace(self, steps=(*self.steps, step))

@@ -52,7 +52,7 @@ def read_reckon(scene: Scene) -> Ask:
     query = ask(rng, lines[way], w=what, f=mention(rng, text.path), p=percent, n=count)
 
     def close(seen: Sequence[str]) -> str:
-        result = seen[-1].rpartition(" = ")[2]
+        result = f"{float(seen[-1].rpartition(' = ')[2]):.2f}"  # it is money
         return upper_first(say(rng, lines["answers"], r=result, x=price, w=what))
 
     return Ask("several", query, [reading(text.path), sum_move(expressions[way])], close)
