@@ -28,6 +28,10 @@ from umi_local.training.everyday.together import answer_kept, two_requests
 from umi_local.training.everyday.units import conversion_move, converted_number, measure_pair
 from umi_local.training.everyday.values import money, pick
 
+# Columns whose sum can be shared out, or have a share put on top.
+_SHARED_OUT = ("amount", "cost", "total", "bill", "fee", "price", "postage", "ticket_price", "deposit", "kilos",
+               "hours", "salary", "kwh", "bottles", "stock", "quantity", "honey_kg", "spent", "labour")  # fmt: skip
+
 
 def several(scene: Scene) -> Ask:
     """A request of two or more steps."""
@@ -65,10 +69,10 @@ def several(scene: Scene) -> Ask:
 
 
 def _summed_table(scene: Scene, columns: Sequence[str]) -> tuple[Table, str]:
-    """A table with one of these columns, or with any number column if none is named."""
+    """A table with one of these columns."""
     while True:
         table = add_table(scene)
-        fitting = [name for name in table.numbers if plain(name) in columns or not columns]
+        fitting = [name for name in table.numbers if plain(name) in columns]
         if fitting:
             return table, scene.rng.choice(fitting)
 
@@ -117,7 +121,7 @@ def _extreme_convert(scene: Scene) -> Ask:
 
 def _sum_calculate(scene: Scene) -> Ask:
     rng, lines = scene.rng, lines_of("several", "sum_calculate")
-    table, column = _summed_table(scene, ())
+    table, column = _summed_table(scene, _SHARED_OUT)
     percent, count = rng.choice((5, 8, 10, 12, 15, 19, 20, 25, 30)), rng.randint(2, 12)
     template = rng.choice(lines["queries"])
     spoken = said(rng, column)

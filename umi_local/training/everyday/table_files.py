@@ -17,6 +17,7 @@ from umi_local.training.everyday.scene import Scene
 from umi_local.training.everyday.values import pick, value
 
 _NUMERIC = ("int", "dec", "money")
+_MARKS = ("of yes;no", "of true;false", "of x;-")  # which say nothing without their column's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,11 @@ class Table:
     @property
     def numbers(self) -> list[str]:
         """The columns that can be added up."""
-        years = ("year", "vintage", "joined", "queen_year", "room", "class", "table_no", "bed")
+        others = ("year", "vintage", "joined", "queen_year", "room", "class", "table_no", "bed", "start_km", "end_km")
         return [
             name
             for name, kind in zip(self.columns, self.kinds, strict=True)
-            if kind.split()[0] in _NUMERIC and plain(name) not in years and name != self.label
+            if kind.split()[0] in _NUMERIC and plain(name) not in others and name != self.label
         ]
 
     @property
@@ -56,7 +57,11 @@ class Table:
     def categories(self) -> list[str]:
         """The columns whose few values recur."""
         repeated = ("of", "first", "weekday", "month", "project", "animal", "room", "colour", "weather", "country")
-        kept = [name for name, kind in zip(self.columns, self.kinds, strict=True) if kind.split()[0] in repeated]
+        kept = [
+            name
+            for name, kind in zip(self.columns, self.kinds, strict=True)
+            if kind.split()[0] in repeated and kind not in _MARKS
+        ]
         return [name for name in kept if name != self.label]
 
 
