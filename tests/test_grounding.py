@@ -108,7 +108,8 @@ def test_what_was_said_as_a_percentage_is_written_as_one(
     [
         ("4.5% of 60", "4.5% of 60"),
         ("60 and 4.5% on top", "60 * (1 + 4.5%)"),
-        ("60 and 4.5% on top", "60 * (1 + 4.5 / 100) + 4.5"),
+        ("60 and 4.5% on top", "60 * (1 + 4.5 / 100)"),
+        ("60 and 4.5% on top", "60 * (1 + 4.5) / 4.5"),
         ("12% of 1000 a year, a month", "1000 * 12% / 12"),
         ("Add up 20%, 30% and 40%", "20 + 30 + 40"),
         ("twenty-five percent of 80", "80 * (1 + 5)"),

@@ -95,12 +95,12 @@ def _alike(one: str, other: str) -> bool:
 
 
 def said_percentages(_context: ToolContext, plan: str, said: str) -> Mapping[str, Any] | None:
-    """The schema of a sum in which a percentage is one, where a plan has it bare behind `1 +` or `1 -`."""
+    """The schema of a sum in which a percentage is one, where a plan has it bare in `(1 + ...)` or `(1 - ...)`."""
     said = _IN_WORDS.sub(lambda found: str(_NUMBERS.index(found[0].lower()) + 1), said[:_LOOKED_AT])
     forgotten = [
         number
         for number in sorted(set(_PERCENT.findall(said)))
-        if re.search(rf"(?<![\d.])1 ?[+-] ?{re.escape(number)}(?![\d.]|%| %)", plan)
+        if re.search(rf"(?<![\d.])1 ?[+-] ?{re.escape(number)}\)", plan)
         and len(re.findall(rf"(?<![\d.]){re.escape(number)}(?!\d|\.\d)", plan)) == 1
     ]
     if not forgotten:
