@@ -93,7 +93,7 @@ def test_a_column_of_several_words_may_stand_without_quotes(context: ToolContext
     ],
 )
 def test_a_table_that_is_spoken_of_narrows_sql_to_its_columns(context: ToolContext, sql: str, fits: bool) -> None:
-    schema = named_tables(context, "What does the lamp in `sales.csv` cost?")
+    schema = named_tables(context, "What does the lamp in `sales.csv` cost?", "")
     assert schema is not None
     properties = schema["properties"]
     assert properties["path"] == {"enum": ["sales.csv"]}
@@ -102,17 +102,17 @@ def test_a_table_that_is_spoken_of_narrows_sql_to_its_columns(context: ToolConte
 
 def test_several_tables_share_one_form_and_what_is_no_table_here_none(context: ToolContext) -> None:
     put(context, "old/costs.csv", "a,b\n1,2\n")
-    both = named_tables(context, "Compare sales.csv with old/costs.csv")
+    both = named_tables(context, "Compare sales.csv with old/costs.csv", "")
     assert both is not None
     assert both["properties"]["path"] == {"enum": ["sales.csv", "old/costs.csv"]}
-    assert named_tables(context, "other.csv, whose only column may be a title") is None
-    assert named_tables(context, "sales, ghost.csv and ../outside.csv") is None
+    assert named_tables(context, "other.csv, whose only column may be a title", "") is None
+    assert named_tables(context, "sales, ghost.csv and ../outside.csv", "") is None
     put(context, "empty.csv", "")
     put(context, "wide.csv", ",".join(f"column_{i}" for i in range(2000)) + "\n1\n")
-    assert named_tables(context, "empty.csv") is None
-    assert named_tables(context, "wide.csv") is None
+    assert named_tables(context, "empty.csv", "") is None
+    assert named_tables(context, "wide.csv", "") is None
     put(context, "bare.csv", "1,Ann,2024-01-01\n2,Bob,2024-02-01\n")
-    assert named_tables(context, "bare.csv") is None
+    assert named_tables(context, "bare.csv", "") is None
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_every_column_that_a_header_names_can_be_written_and_asked_for(
     context: ToolContext, header: str, row: str, encoding: str
 ) -> None:
     path = put(context, "odd.csv", f"{header}\r\n{row}\r\n".encode(encoding))
-    schema = named_tables(context, path)
+    schema = named_tables(context, path, "")
     assert schema is not None
     grammar = LLMatcher.grammar_from_lark(f"start: %json {json.dumps({'additionalProperties': False, **schema})}\n")
     columns, _ = context.workspace.columns(context.workspace.file(path))
@@ -151,7 +151,7 @@ def test_every_column_that_a_header_names_can_be_written_and_asked_for(
 )  # fmt: skip
 def test_a_first_line_that_may_be_something_else_narrows_nothing(context: ToolContext, content: str) -> None:
     path = put(context, "odd.csv", content)
-    assert named_tables(context, path) is None
+    assert named_tables(context, path, "") is None
     assert "odd.csv" in context.workspace.overview()
 
 
@@ -184,8 +184,8 @@ def test_a_long_plan_without_blanks_is_looked_through_at_once() -> None:
 def test_where_another_table_may_be_meant_nothing_is_narrowed(context: ToolContext, text: str) -> None:
     put(context, "old sales.csv", "a,b\n1,2\n")
     put(context, "stock.json", '[{"a": 1}]')
-    assert named_tables(context, text) is None
-    assert named_tables(context, "Use query_table to query sales.csv. Next: caller.") is not None
+    assert named_tables(context, text, "") is None
+    assert named_tables(context, "Use query_table to query sales.csv. Next: caller.", "") is not None
 
 
 def test_of_a_table_that_a_rule_denies_nothing_is_told(context: ToolContext) -> None:
@@ -454,6 +454,10 @@ def test_a_question_that_takes_too_long_is_stopped(context: ToolContext, monkeyp
         ("SELECT count(*) AS n FROM data WHERE paid", "n\n2"),
         ("SELECT sum(paid) AS n FROM data", "n\n2"),
         ("SELECT count(*) AS n FROM data WHERE paid = 1", "n\n2"),
+        (
+            "SELECT sum(paid) AS n FROM data WHERE name = 'yes'",
+            "n\nNULL\nText is compared exactly; ILIKE ignores upper and lower case.",
+        ),
     ],
 )
 def test_yes_and_no_stay_words_and_are_truths_where_those_are_wanted(context: ToolContext, sql: str, told: str) -> None:

@@ -14,13 +14,11 @@ from typing import Any
 
 from umi_local.toolbox import ToolContext, ToolError
 
-from .written_dates import parse_date
+from .written_dates import MONTHS, parse_date
 
 _LOOKED_AT = 8000  # characters
 _ISO = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
-_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
-           "november", "december")  # fmt: skip
-_MONTH = rf"(?:{'|'.join(f'{month[:3]}(?:{month[3:]})?' for month in _MONTHS)}|sept)\b\.?"
+_MONTH = rf"(?:{'|'.join(f'{month[:3]}(?:{month[3:]})?' for month in MONTHS)}|sept)\b\.?"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _YEAR = r"(?:1[89]|20|21)\d\d(?!\d)"
 _WEEKDAY = r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b"
@@ -78,6 +76,8 @@ def said_date(context: ToolContext, plan: str, said: str) -> Mapping[str, Any] |
 def _days(said: str) -> set[str]:
     """The days that were written out whole, in ISO form; none where a day may have been told in another way."""
     days: set[str] = set()
+    if len(said) > _LOOKED_AT:
+        return days
 
     def taken(match: re.Match[str]) -> str:
         with suppress(ToolError):
@@ -85,8 +85,8 @@ def _days(said: str) -> set[str]:
             return ""
         return match[0]
 
-    rest = _WRITTEN.sub(taken, " ".join(said.split())) if len(said) <= _LOOKED_AT else "today"
-    return set() if _OTHER_DAYS.search(rest) or len(said) > _LOOKED_AT else days
+    rest = _WRITTEN.sub(taken, " ".join(said.split()))
+    return set() if _OTHER_DAYS.search(rest) else days
 
 
 def _alike(one: str, other: str) -> bool:

@@ -36,7 +36,7 @@ _FUNCTIONS = (
 )  # fmt: skip
 
 
-def named_tables(context: ToolContext, plan: str, _said: str = "") -> Mapping[str, Any] | None:
+def named_tables(context: ToolContext, plan: str, _said: str) -> Mapping[str, Any] | None:
     """The schema of a query about the tables that a plan names; None where another one may be meant, where one may
     not be looked at, or where its first line does not surely tell the columns.
     """

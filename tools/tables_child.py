@@ -205,8 +205,8 @@ def _holding(connection: duckdb.DuckDBPyConnection, columns: list[str], text: st
     """Those of the columns that have the text in some row, found in one pass over the table."""
     if not columns:
         return []
-    quoted = (name.replace('"', '""') for name in columns)
-    asked = ", ".join(f'bool_or("{name}" ILIKE $1)' for name in quoted)
+    # As texts, also those that a query has made truths of.
+    asked = ", ".join(f"bool_or({_quoted(name)}::VARCHAR ILIKE $1)" for name in columns)
     found = connection.execute(f"SELECT {asked} FROM data", [text]).fetchone() or ()
     return [name for name, has in zip(columns, found, strict=True) if has]
 

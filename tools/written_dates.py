@@ -7,8 +7,8 @@ from datetime import date, datetime, timedelta
 
 from umi_local.toolbox import ToolError
 
-_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
-           "november", "december")  # fmt: skip
+MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
+          "november", "december")  # fmt: skip
 _DAY, _MONTH = r"(?P<day{0}>\d{{1,2}})(?:st|nd|rd|th)?", r"(?P<month{0}>[a-z]{{3,9}})"
 _SPOKEN = re.compile(
     r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\s+)?(?:the\s+)?"
@@ -67,6 +67,6 @@ def _spoken(text: str, this_year: int) -> date:
     if not found:
         raise ValueError
     name = found["month1"] or found["month2"]
-    month = next((number for number, full in enumerate(_MONTHS, 1) if full.startswith(name)), 0)
+    month = next((number for number, full in enumerate(MONTHS, 1) if full.startswith(name)), 0)
     year = int(found["year"]) if found["year"] else this_year
     return date(year, month, int(found["day1"] or found["day2"]))
