@@ -17,7 +17,7 @@ from umi_local.prompts import plan_text
 from umi_local.records import Record, parse_record, to_line
 from umi_local.tools import BUILTIN_TOOLS
 from umi_local.tools.arithmetic import evaluate
-from umi_local.training.everyday import generate
+from umi_local.training.everyday import generate, troubles
 from umi_local.training.everyday.asked import asked
 from umi_local.training.everyday.documents import all_documents, drawn_for
 from umi_local.training.everyday.generate import record, shares
@@ -153,9 +153,29 @@ def test_a_first_guess_that_failed_is_shown_and_not_learnt() -> None:
     assert untaught
     for each in untaught:
         seen = each.trajectory.steps[0].observations[0]
-        assert seen.is_error or " is in the column " in seen.content
+        assert seen.is_error or re.search(r" is in the column |The column .* holds ", seen.content)
         roles = [role for role, run, _ in team_turns(each.trajectory, each.meta) if not run.steps]
         assert Role.PLANNER not in roles
+
+
+def test_a_word_for_yes_or_no_gives_way_to_what_the_column_holds(tmp_path: Path) -> None:
+    for seed in range(40):
+        (root := tmp_path / str(seed)).mkdir()
+        scene = Scene(Random(seed), root)
+        run = scene.carry_out(troubles._wrong_value(scene), "")
+        first = run.steps[0].observations[0].content
+        assert " holds " in first or " is in the column " in first, (run.query, first)
+        assert len(run.steps) == 3
+
+
+def test_a_value_that_is_in_no_row_is_asked_for_once(tmp_path: Path) -> None:
+    for seed in range(40):
+        (root := tmp_path / str(seed)).mkdir()
+        scene = Scene(Random(seed), root)
+        run = scene.carry_out(troubles._no_such_value(scene), "")
+        seen = run.steps[0].observations[0].content
+        assert seen.startswith("No rows match.") or seen.startswith("count_star()\n0"), (run.query, seen)
+        assert len(run.steps) == 2
 
 
 def test_families_have_their_shares(records: list[Record]) -> None:

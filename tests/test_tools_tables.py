@@ -11,7 +11,7 @@ import pytest
 from llguidance import LLMatcher, LLTokenizer
 
 from umi_local.toolbox import Approval, LocalToolbox, ToolContext, ToolError, Workspace, policy_of
-from umi_local.toolbox.csv_header import in_sql
+from umi_local.toolbox.csv_text import in_sql
 from umi_local.tools.table_schema import _TABLE, named_tables
 from umi_local.tools.tables import query_table
 
@@ -98,6 +98,51 @@ def test_a_table_that_is_spoken_of_narrows_sql_to_its_columns(context: ToolConte
     properties = schema["properties"]
     assert properties["path"] == {"enum": ["sales.csv"]}
     assert bool(re.fullmatch(properties["sql"]["pattern"], sql)) is fits
+
+
+@pytest.mark.parametrize(
+    ("table", "answered"),
+    [
+        ("item,paid\nlamp,Yes\nchair,No\n", True),
+        ("item,paid\r\nlamp,true\r\n\r\n", True),
+        ('item;paid\n"lamp; old"; no\n', True),
+        ("item,paid\nlamp,\nchair,No\n", False),
+        ('item, paid\nlamp, ""\nchair, "No"\n', False),
+        ("item,paid\nlamp,Yes\nchair\n", False),
+        ("item,paid\nlamp,yes please\nchair,No\n", False),
+        ('item,paid\nlamp,"open\n', False),
+        pytest.param("item,paid\n" + "lamp,Yes\n" * 30_000, False, id="too long to look through"),
+        pytest.param(f"item,paid\n{'x' * 140_000},Yes\n", False, id="a long cell"),
+    ],
+)
+def test_a_column_of_yes_and_no_is_not_asked_for_null(context: ToolContext, table: str, answered: bool) -> None:
+    schema = named_tables(context, put(context, "fees.csv", table), "")
+    assert schema is not None
+    pattern = schema["properties"]["sql"]["pattern"]
+    for asked in (
+        "SELECT item FROM data WHERE paid = 'No' AND (item = 'lamp') IS FALSE",
+        "SELECT count(*) FROM data WHERE item IS NULL OR (paid <> 'x' AND item IS NOT NULL)",
+        "SELECT sum(CASE WHEN paid = 'No' THEN 1 ELSE NULL END) FROM data WHERE item IS NULL",
+        "SELECT item, count(*) FROM data WHERE (item) IS NOT NULL AND lower(item) IS NOT NULL",
+    ):
+        assert re.fullmatch(pattern, asked)
+    for asked in ("SELECT item FROM data WHERE paid IS NULL", "SELECT item FROM data WHERE paid IS NOT NULL LIMIT 3"):
+        assert bool(re.fullmatch(pattern, asked)) is not answered
+    asked_for_gaps = named_tables(context, "fees.csv", "Where did somebody leave paid empty in fees.csv?")
+    assert asked_for_gaps is not None
+    assert re.fullmatch(asked_for_gaps["properties"]["sql"]["pattern"], "SELECT item FROM data WHERE paid IS NULL")
+
+
+def test_of_two_tables_both_must_be_answered(context: ToolContext) -> None:
+    put(context, "one.csv", "name,paid,ok\nAnn,yes,yes\n")
+    put(context, "two.csv", "name,paid\nBob,\n")
+    schema = named_tables(context, "one.csv and two.csv", "")
+    assert schema is not None
+    pattern = schema["properties"]["sql"]["pattern"]
+    assert re.fullmatch(pattern, "SELECT name FROM data WHERE paid IS NULL")
+    assert not re.fullmatch(pattern, "SELECT name FROM data WHERE ok IS NULL")
+    put(context, "old one.csv", "other,columns\n1,2\n")
+    assert named_tables(context, "Compare one.csv with old one.csv", "") is None
 
 
 def test_several_tables_share_one_form_and_what_is_no_table_here_none(context: ToolContext) -> None:
@@ -245,7 +290,7 @@ def test_no_rows_are_told_with_the_columns(context: ToolContext) -> None:
             "SELECT count(*) FROM data WHERE \"sold to\" ILIKE '%Chair%'",
             "count_star()\n0\nChair is in the column item.",
         ),
-        ("SELECT count(*) FROM data WHERE \"sold to\" = 'sofa'", "count_star()\n0\nText is compared exactly;"),
+        ("SELECT count(*) FROM data WHERE \"sold to\" = 'sofa'", "count_star()\n0\nThe column sold to holds Ada, Ben."),
         ("SELECT count(*) FROM data WHERE item = 'lamp' AND price > 90", "count_star()\n0\nText is compared exactly;"),
     ],
 )
@@ -254,6 +299,39 @@ def test_a_text_that_is_looked_for_in_the_wrong_column_is_shown_in_the_right_one
 ) -> None:
     path = put(context, "sold.csv", "item,price,sold to\nlamp,19.5,Ada\nchair,49,Ben\n")
     assert query(context, sql, path).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("item FROM data WHERE paid IS NULL", "No rows match. The column paid holds No, Yes. The table "),
+        ("sum(price) FROM data WHERE paid='' AND item='lamp'", "sum(price)\nNULL\nThe column paid holds No, Yes."),
+        (
+            "item FROM data WHERE item = 'a ''paid = ''x' OR \"sent to\" ILIKE '%Bonn%'",
+            "No rows match. The column sent to holds Jena, Ulm. The table ",
+        ),
+        ("item FROM data WHERE paid = 'NO' AND price > 99", "No rows match. Text"),
+        ("item FROM data WHERE \"sent to\" ILIKE '%jen%' AND price > 99", "No rows match. The table "),
+        ("item FROM data WHERE \"sent to\" IS NULL AND paid = 'No' AND price > 99", "No rows match. Text"),
+        ("item FROM data WHERE date paid = '2023-01-01' AND price > 99", "No rows match. Text"),
+        ("sum(paid) FROM data WHERE paid IS NULL", "sum(paid)\nNULL"),
+        ("item FROM data WHERE name = 'O''Neil' AND price > 99", "No rows match. Text"),
+        ("item FROM data WHERE item = 'sofa'", "No rows match. Text"),  # of many values
+        ("item FROM data WHERE remark = 'sofa'", "No rows match. Text"),  # of long ones
+        ("item FROM data WHERE \"unsent to\" = 'x'", "No rows match. The column unsent to holds Brest. The table "),
+        (
+            "item FROM data WHERE paid = 'x' OR \"sent to\" = 'x' OR \"unsent to\" = 'x'",
+            "No rows match. The column paid holds No, Yes. The column sent to holds Jena, Ulm. The table ",
+        ),
+    ],
+)
+def test_a_column_of_few_values_that_was_asked_for_another_tells_them(
+    context: ToolContext, sql: str, told: str
+) -> None:
+    others = [("Yes", "Ulm"), ("No", "Jena"), ("Yes", ""), ("No", "")]
+    rows = "".join(f"lamp {i},{i},{','.join(others[i % 4])},Brest,O'Neil,2024-01-01,{'long ' * 20}\n" for i in range(9))
+    path = put(context, "sent.csv", f"item,price,paid,sent to,unsent to,name,date paid,remark\n{rows}")
+    assert query(context, f"SELECT {sql}", path).startswith(told)
 
 
 @pytest.mark.parametrize(
@@ -456,7 +534,7 @@ def test_a_question_that_takes_too_long_is_stopped(context: ToolContext, monkeyp
         ("SELECT count(*) AS n FROM data WHERE paid = 1", "n\n2"),
         (
             "SELECT sum(paid) AS n FROM data WHERE name = 'yes'",
-            "n\nNULL\nText is compared exactly; ILIKE ignores upper and lower case.",
+            "n\nNULL\nThe column name holds Ann, Bob, Cid.",
         ),
     ],
 )

@@ -75,6 +75,8 @@ def _table(answer: dict[str, Any], sql: str) -> str:
     # The commonest slip of a small model is a text in the wrong case, which SQL answers with silence.
     vacant = all(cell in (None, "0") for row in rows for cell in row)
     hint = " ".join(f"{text} is in the column {column}." for text, column in answer.get("elsewhere", ()))
+    if not hint:
+        hint = " ".join(f"The column {name} holds {', '.join(few)}." for name, *few in answer.get("values", ()))
     if not hint and re.search(r"=\s*'", sql):
         hint = "Text is compared exactly; ILIKE ignores upper and lower case."
     if not rows:

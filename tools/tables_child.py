@@ -19,6 +19,8 @@ import duckdb
 MAX_CELL = 200  # characters
 MAX_COLUMNS = 100
 _LOOKED_UP = 3  # texts of a query that found nothing
+_FEW, _SHORT = 6, 40  # values that are told of a column, and the characters of each
+_FEW_TOLD = 2  # columns of which they are
 _PHRASES = ("order by", "group by", "is null", "not null", "not in", "not like")  # never a column without quotes
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
@@ -50,6 +52,9 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         answer = query_tolerantly(connection, request, [name for name, _ in columns], truths)
         if not any(cell not in (None, "0") for row in answer.get("rows", ["?"]) for cell in row):
             answer["elsewhere"] = elsewhere(connection, request["sql"], columns)
+            # Described anew: a query may have made truths of words.
+            now = [[row[0], row[1]] for row in connection.execute("DESCRIBE data").fetchall()]
+            answer["values"] = few_values(connection, request["sql"], now)
     except duckdb.Error as error:
         return {"error": shortened(error), "columns": columns}
     return {**answer, "columns": columns}
@@ -199,6 +204,42 @@ def elsewhere(connection: duckdb.DuckDBPyConnection, sql: str, columns: list[lis
         if holding and not any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE) for name in holding):
             found.append([text, holding[0]])
     return found
+
+
+def few_values(connection: duckdb.DuckDBPyConnection, sql: str, columns: list[list[str]]) -> list[list[str]]:
+    """Of a query that found nothing: each column of few words that it compared with another word, or took for empty,
+    and these words. Who asks for the members with `paid IS NULL` sees that it holds Yes and No.
+    """
+    named = sorted((name for name, _ in columns if name.lower() in sql.lower()), key=len, reverse=True)
+    if not named:
+        return []
+    names, literal = "|".join(map(re.escape, named)), r"'(?:[^']|'')*'"
+    column = rf"\"({names})\"|(?<![\w.\"])({names})(?!\w)"
+    compared = rf"(?:{column})\s*(?:(=|i?like)\s*({literal})|is\s+null)|{literal}"
+    texts = {name.lower(): name for name, kind in columns if kind == "VARCHAR"}
+    told: dict[str, list[str]] = {}
+    for found in re.finditer(compared, sql, re.IGNORECASE):
+        name = texts.get((found[1] or found[2] or "").lower())
+        if name is None:
+            continue
+        asked = f"SELECT DISTINCT {_quoted(name)}::VARCHAR FROM data LIMIT {_FEW + 2}"
+        values = [value for (value,) in connection.execute(asked).fetchall()]
+        few = sorted(value for value in values if value is not None)
+        plain = all(value and "," not in value and len(value) <= _SHORT for value in few)
+        if few and plain and len(few) <= _FEW and not _among(connection, found, values):
+            told[name] = few
+    return [[name, *few] for name, few in told.items()][:_FEW_TOLD]
+
+
+def _among(connection: duckdb.DuckDBPyConnection, compared: re.Match[str], values: list[str | None]) -> bool:
+    """Whether one of the values is what a column was compared with; only upper and lower case may differ."""
+    if not compared[4]:
+        return None in values
+    text = compared[4][1:-1].replace("''", "'")
+    if compared[3] == "=":
+        return text.lower() in [value.lower() for value in values if value is not None]
+    found = connection.execute("SELECT bool_or(v ILIKE $2) FROM (SELECT unnest($1) AS v)", [values, text]).fetchone()
+    return bool(found and found[0])
 
 
 def _holding(connection: duckdb.DuckDBPyConnection, columns: list[str], text: str) -> list[str]:

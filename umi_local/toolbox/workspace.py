@@ -12,13 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from umi_local.toolbox import csv_header
+from umi_local.toolbox import csv_text
 
 PROJECT_FILE = ".umi-local.toml"  # a workspace's own rules
 _BY_DESCRIPTOR = os.open in os.supports_dir_fd  # not on Windows
 _SHOWN = 24
 _DEPTH = 3  # of folders in folders
 _HEADER_BYTES = 400
+_LOOKED_THROUGH = 200_000  # bytes of a table
 _LONGEST = 1_500  # characters, after which columns are left out
 
 
@@ -176,14 +177,24 @@ class Workspace:
         return name
 
     def columns(self, file: Path, most: int = _HEADER_BYTES) -> tuple[list[str], bool]:
-        """What a CSV table's first `most` bytes tell of its columns, as `csv_header.columns` does.
+        """What a CSV table's first `most` bytes tell of its columns, as `csv_text.columns` does.
 
         Raises:
             ToolError: the file cannot be read.
         """
         with self.open(file) as table:
             read = table.read(most + 1)
-        return csv_header.columns(read[:most], cut=len(read) > most)
+        return csv_text.columns(read[:most], cut=len(read) > most)
+
+    def answered(self, file: Path) -> list[str]:
+        """The columns of a CSV table that say yes or no in every row, as SQL writes them; none of a long table.
+
+        Raises:
+            ToolError: the file cannot be read.
+        """
+        with self.open(file) as table:
+            read = table.read(_LOOKED_THROUGH + 1)
+        return [] if len(read) > _LOOKED_THROUGH else csv_text.answered(read)
 
     def _neighbours(self, missing: Path) -> str:
         folder = missing.parent

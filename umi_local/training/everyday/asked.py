@@ -8,7 +8,7 @@ from random import Random
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from umi_local.toolbox.csv_header import in_sql
+from umi_local.toolbox.csv_text import in_sql
 from umi_local.training.everyday.columns import plain
 from umi_local.training.everyday.phrasing import data
 from umi_local.training.everyday.table_files import Question, Table, middling

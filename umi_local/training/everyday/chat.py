@@ -26,6 +26,9 @@ _ABSENT = (
     (search_notes, {"search_notes"}, "access to the notes"),
     (write_file, {"write_file", "run_python"}, "a tool that writes files"),
 )
+# Of the requests that cannot be done. More of them taught a planner to refuse what sounds like them, with the tool in
+# its list (run 14 of TRAINING.md).
+_WITHOUT_THEIR_TOOL = 0.15
 
 
 @cache
@@ -60,7 +63,7 @@ def impossible(scene: Scene) -> Ask:
     """What no listed tool can do: told honestly, or given up."""
     rng = scene.rng
     words = tables("knowledge")["impossible"]
-    if rng.random() < 0.4:
+    if rng.random() < _WITHOUT_THEIR_TOOL:
         family, absent, missing = rng.choice(_ABSENT)
         query = family(scene).query
         answer = say(rng, words["absent_answers"], x=missing)

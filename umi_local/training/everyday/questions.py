@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from umi_local.toolbox.csv_header import in_sql
+from umi_local.toolbox.csv_text import in_sql
 from umi_local.training.everyday.columns import plain
 from umi_local.training.everyday.phrasing import lines_of
 from umi_local.training.everyday.table_files import Question, Table, middling

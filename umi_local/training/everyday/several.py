@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from umi_local.toolbox.csv_header import in_sql
+from umi_local.toolbox.csv_text import in_sql
 from umi_local.training.everyday.calculator import sum_move
 from umi_local.training.everyday.columns import plain, said
 from umi_local.training.everyday.combined import list_read, read_note, read_write, search_read

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from random import Random
 
-from umi_local.toolbox.csv_header import in_sql
+from umi_local.toolbox.csv_text import in_sql
+from umi_local.training.everyday.asked import Asked, asked
 from umi_local.training.everyday.calculator import sum_move
 from umi_local.training.everyday.dates import amount, spelled
 from umi_local.training.everyday.files import add_folder, files_hit, joined, listing, reading, searching
 from umi_local.training.everyday.phrasing import ask, lines_of, say, upper_first
 from umi_local.training.everyday.scene import Ask, Move, Scene
-from umi_local.training.everyday.table_files import add_table
+from umi_local.training.everyday.table_files import add_table, schemas
 from umi_local.training.everyday.tables import question_about, question_move, reported, table_mention
 from umi_local.training.everyday.texts import add_text
 from umi_local.training.everyday.units import conversion_move, dimensions, measure_pair, measured
-from umi_local.training.everyday.values import pick, words
+from umi_local.training.everyday.values import pick, value, words
 
 
 def troubles(scene: Scene) -> Ask:
     """A request that does not go smoothly."""
     kinds = [_no_unit, _zero, _no_date, _no_place, _a_folder, _no_folder, _shorter]
-    kinds += [_wrong_name, _missing, _wrong_column, _wrong_label, _wrong_place] * 2  # what people meet most often
+    often = [_wrong_name, _missing, _wrong_column, _wrong_label, _wrong_place, _wrong_value, _no_such_value]
+    kinds += often * 2  # what people meet most often
     return scene.rng.choice(kinds)(scene)
 
 
@@ -204,6 +207,73 @@ def _wrong_place(scene: Scene) -> Ask:
         f=table_mention(rng, table.path),
         **question.slots,
     )
+    first = Move("query_table", {"path": table.path, "sql": wrong})
+    moves = [first, question_move(table, question)]
+    return Ask("troubles", query, moves, lambda seen: reported(rng, table, question, seen[-1]), untaught=0)
+
+
+_YES_OR_NO = re.compile(r"(?<= = ')(?:yes|no)(?=')")
+
+
+def _takes_yes_or_no(question: Asked) -> bool:
+    """Whether it compares one column with yes or no."""
+    return len(_YES_OR_NO.findall(question.sql)) == 1
+
+
+@cache
+def _schemas_of_yes_and_no() -> list[str]:
+    return [name for name, questions in asked().items() if any(map(_takes_yes_or_no, questions))]
+
+
+_OPEN = ("first", "country", "project", "colour")  # of whose values a table has only a few
+
+
+@cache
+def _schemas_with_open_values() -> list[str]:
+    return [
+        name
+        for name, (_, _, _, *others) in schemas().items()
+        if any(each.partition(":")[2] in _OPEN for each in others)
+    ]
+
+
+def _no_such_value(scene: Scene) -> Ask:
+    """A value that is in no row, whatever else its column holds."""
+    rng = scene.rng
+    while True:
+        table = add_table(scene, name=rng.choice(_schemas_with_open_values()))
+        columns = [name for name in table.categories if table.kinds[table.columns.index(name)] in _OPEN]
+        if columns:
+            break
+    column = rng.choice(columns)
+    held, other = set(table.column(column)), ""
+    while not other or other in held:
+        other = value(rng, table.kinds[table.columns.index(column)])
+    while True:
+        question = question_about(rng, table, rng.choice(("where_count", "which")))
+        if f" {in_sql(column)} ILIKE " in question.sql:
+            break
+    query = ask(rng, question.queries, f=table_mention(rng, table.path), **{**question.slots, "w": other})
+    sql = re.sub(r"(?<= ILIKE ')[^']*", other, question.sql)
+    answer = say(rng, lines_of("tables", "none")["answers"], f=table.path)
+    return Ask("troubles", query, [Move("query_table", {"path": table.path, "sql": sql})], lambda _: answer)
+
+
+def _wrong_value(scene: Scene) -> Ask:
+    """A column of yes and no that is compared with another word, until the tool's answer tells what it holds."""
+    rng = scene.rng
+    while True:  # a column may have been left out, and with it the question
+        table = add_table(scene, name=rng.choice(_schemas_of_yes_and_no()))
+        asked_for = [
+            question for question in asked()[table.schema] if _takes_yes_or_no(question) and question.fits(table)
+        ]
+        if asked_for:
+            break
+    question = rng.choice(asked_for).of(rng, table)
+    (marked,) = _YES_OR_NO.finditer(question.sql)
+    guess = rng.choice(("done", "true", "ok", "not yet", "open", "all"))
+    wrong = question.sql[: marked.start()] + guess + question.sql[marked.end() :]
+    query = ask(rng, question.queries, f=table_mention(rng, table.path), **question.slots)
     first = Move("query_table", {"path": table.path, "sql": wrong})
     moves = [first, question_move(table, question)]
     return Ask("troubles", query, moves, lambda seen: reported(rng, table, question, seen[-1]), untaught=0)

@@ -1,8 +1,9 @@
-"""The first line of a CSV table, as far as it tells the columns without a database."""
+"""What a CSV table's text tells of its columns and cells without a database."""
 
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 
@@ -34,13 +35,29 @@ def columns(beginning: bytes, cut: bool) -> tuple[list[str], bool]:
     text = _decoded(beginning, cut)
     header, *rest = re.split(r"\r\n|\r|\n", text, maxsplit=2)
     whole = bool(rest) or not cut
-    mark = max(",;\t|", key=re.sub(r'"[^"]*"', "", header).count)
+    mark = _mark(header)
     cells = _cells(header, mark)
     names = cells if whole else cells[:-1]
     second = rest[0] if len(rest) > 1 or (rest and not cut) else ""
     if "\0" in text or (second.strip() and len(_cells(second, mark)) not in (0, len(cells))):
         return [], whole
     return ([in_sql(name) for name in names] if _are_names(names) else []), whole
+
+
+def answered(table: bytes) -> list[str]:
+    """The columns, as SQL writes them, that say yes or no in every row; none of a table that cannot be read here."""
+    text = _decoded(table, cut=False)
+    mark = _mark(re.split(r"\r\n|\r|\n", text, maxsplit=1)[0])
+    lines = io.StringIO(text, newline="")
+    try:
+        read = csv.reader(lines, delimiter=mark, skipinitialspace=True, strict=True)
+        header, *rows = [row for row in read if row] or [[]]
+    except csv.Error:
+        return []
+    if not rows or any(len(row) != len(header) for row in rows):
+        return []
+    said = [{cell.strip().lower() for cell in column} for column in zip(*rows, strict=True)]
+    return [in_sql(name.strip()) for name, cells in zip(header, said, strict=True) if cells <= _ANSWERS]
 
 
 def in_sql(name: str) -> str:
@@ -57,6 +74,11 @@ def _decoded(beginning: bytes, cut: bool) -> str:
         if cut and error.start > len(beginning) - 4:
             return beginning[: error.start].decode("utf-8-sig")
         return beginning.decode("latin-1")
+
+
+def _mark(header: str) -> str:
+    """What stands between the cells of a line."""
+    return max(",;\t|", key=re.sub(r'"[^"]*"', "", header).count)
 
 
 def _cells(line: str, mark: str) -> list[str]:
