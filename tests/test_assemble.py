@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from umi_local.assemble import renderer_for
@@ -45,6 +46,19 @@ def test_a_beginning_that_every_conversation_has_is_marked_as_constant(tmp_path:
     assert one.constant == other.constant > 2
     assert one.trunk[: one.constant] == other.trunk[: other.constant]
     assert one.trunk[one.constant :] != other.trunk[other.constant :]
+
+
+def test_a_role_that_was_trained_without_worked_runs_is_shown_none_and_keeps_their_forms() -> None:
+    servers = {Role.CALLER: Server("http://127.0.0.1:1/v1")}
+    shown = setup(Settings(), "qwen2.5-coder-1.5b", servers=servers)
+    assert shown.pack
+    trained = replace(shown, pack=shown.pack.model_copy(update={"examples": frozenset({Role.SINGLE})}))
+    before, after = (renderer_for(wanted, Families([])) for wanted in (shown, trained))
+    run = Trajectory("Hello")
+    assert "Good morning!" in before.render(run, Role.PLANNER).text
+    assert "Good morning!" not in after.render(run, Role.PLANNER).text
+    assert "Good morning!" in str(after.render(run, Role.CALLER).messages)  # another model, which was not trained
+    assert after.language == before.language
 
 
 def test_one_model_for_all_on_a_server_is_told_to_add_the_call_or_the_answer() -> None:

@@ -80,6 +80,8 @@ def test_a_column_of_several_words_may_stand_without_quotes(context: ToolContext
         ("SELECT item, price > 20 = TRUE FROM data WHERE price IS NOT NULL AND (price > 20) IS FALSE", True),
         ("SELECT count(*) FROM data WHERE ", False),
         ("SELECT sum(count) FROM data", False),
+        ("SELECT round(avg('price'), 2) FROM data", False),
+        ("SELECT coalesce(item, 'none') FROM data", True),
         ("SELECT sum(ORDER BY 2 DESC LIMIT 1) FROM data", False),
         ("SELECT WHERE price > 1 FROM data", False),
         (
@@ -331,6 +333,25 @@ def test_a_column_of_few_values_that_was_asked_for_another_tells_them(
     others = [("Yes", "Ulm"), ("No", "Jena"), ("Yes", ""), ("No", "")]
     rows = "".join(f"lamp {i},{i},{','.join(others[i % 4])},Brest,O'Neil,2024-01-01,{'long ' * 20}\n" for i in range(9))
     path = put(context, "sent.csv", f"item,price,paid,sent to,unsent to,name,date paid,remark\n{rows}")
+    assert query(context, f"SELECT {sql}", path).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("count(*) FROM data WHERE voice ILIKE 'sopranos'", "count_star()\n2\nsopranos is Soprano in the table."),
+        (
+            "name FROM data WHERE voice='Basses' AND sings ILIKE '%hymn%'",
+            "name\nBen\nBasses is Bass in the table.",
+        ),
+        ("count(*) FROM data WHERE voice = 'Melodies' OR voice = 'Melodys'", "count_star()\n1\nMelodies is Melody"),
+        ("count(*) FROM data WHERE voice = 'Sopra'", "count_star()\n0\nThe column voice holds Bass, Melody, Soprano."),
+        ("name FROM data WHERE voice = 'basses' AND name = 'Ann'", "No rows match. The column voice holds"),
+    ],
+)
+def test_a_word_may_stand_in_another_number_than_in_its_column(context: ToolContext, sql: str, told: str) -> None:
+    rows = "Ann,Soprano,hymns\nBen,Bass,hymns\nCid,Soprano,songs\nDot,Melody,songs\n"
+    path = put(context, "choir.csv", f"name,voice,sings\n{rows}")
     assert query(context, f"SELECT {sql}", path).startswith(told)
 
 

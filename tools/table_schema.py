@@ -81,11 +81,13 @@ def _sql_of(columns: Sequence[str], answered: Collection[str] = ()) -> str:
     are not themselves asked for NULL: a small model takes it for "not yet", and "No rows match" for the answer.
     """
     names = _alternatives(columns)
-    operand = rf"{names}|data|[0-9]+(?:\.[0-9]+)?|'(?:[^'\"\\\\]|'')*'"
+    known = rf"{names}|data|[0-9]+(?:\.[0-9]+)?"
+    text = r"'(?:[^'\"\\\\]|'')*'"
     functions = "|".join((*_FUNCTIONS, *map(str.upper, _FUNCTIONS)))
     between = r"[ (),*=<>!+/%-]{1,6}"
-    # What is asked for: a value, or functions that open one in the other and the value in them.
-    value = rf"(?:{operand}|(?:(?:{functions})\()+(?:\*|CASE|(?:DISTINCT )?(?:{operand})))"
+    # What is asked for: a value, or functions that open one in the other and the value in them. A text in their place
+    # is a column that is not there: avg('price').
+    value = rf"(?:{known}|{text}|(?:(?:{functions})\()+(?:\*|CASE|(?:DISTINCT )?(?:{known})))"
     truth = "[ )]{0,3}(?:=|!=|<>|IS|IS NOT|THEN|ELSE) ?(?:TRUE|FALSE)"  # never where a column is to come
     words, absent = [*_WORDS, "IS", "NULL"], "NULL"
     if answered:

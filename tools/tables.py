@@ -52,9 +52,9 @@ def query_table(
 
 
 def _asked(request: dict[str, Any], table: IO[bytes]) -> dict[str, Any]:
-    child = Path(__file__).with_name("tables_child.py")
+    child, hints = (Path(__file__).with_name(name) for name in ("tables_child.py", "tables_hints.py"))
     argv = [sys.executable, "-I", "-X", "utf8", str(child), json.dumps(request)]
-    result = run_limited(argv, limits=LIMITS, max_output=4_000_000, readable=[child], stdin=table)
+    result = run_limited(argv, limits=LIMITS, max_output=4_000_000, readable=[child, hints], stdin=table)
     if result.timed_out:
         raise ToolError(f"The query took longer than {LIMITS.wall_seconds:g} seconds and was stopped.")
     try:
@@ -85,7 +85,10 @@ def _table(answer: dict[str, Any], sql: str) -> str:
     lines += [" | ".join(map(_cell, row, answer["types"])) for row in rows]
     if answer["left"]:
         lines.append(f"... and {answer['left']} more rows.")
-    return "\n".join([*lines, hint] if vacant and hint else lines)
+    if vacant and hint:
+        lines.append(hint)
+    lines += [f"{text} is {value} in the table." for text, value in answer.get("taken", ())]
+    return "\n".join(lines)
 
 
 def _cell(text: str | None, kind: str) -> str:

@@ -16,11 +16,11 @@ from typing import Any
 
 import duckdb
 
+sys.path.append(str(Path(__file__).parent))  # -I leaves it out
+import tables_hints  # type: ignore[import-not-found]
+
 MAX_CELL = 200  # characters
 MAX_COLUMNS = 100
-_LOOKED_UP = 3  # texts of a query that found nothing
-_FEW, _SHORT = 6, 40  # values that are told of a column, and the characters of each
-_FEW_TOLD = 2  # columns of which they are
 _PHRASES = ("order by", "group by", "is null", "not null", "not in", "not like")  # never a column without quotes
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
@@ -50,14 +50,22 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         answer = query_tolerantly(connection, request, [name for name, _ in columns], truths)
-        if not any(cell not in (None, "0") for row in answer.get("rows", ["?"]) for cell in row):
-            answer["elsewhere"] = elsewhere(connection, request["sql"], columns)
-            # Described anew: a query may have made truths of words.
-            now = [[row[0], row[1]] for row in connection.execute("DESCRIBE data").fetchall()]
-            answer["values"] = few_values(connection, request["sql"], now)
+        if _vacant(answer):
+            sql, taken = tables_hints.in_number(connection, request["sql"], columns)
+            if taken:
+                other = query_tolerantly(connection, {**request, "sql": sql}, [name for name, _ in columns], truths)
+                answer = answer if _vacant(other) else {**other, "taken": taken}
+        if _vacant(answer):
+            answer["elsewhere"] = tables_hints.elsewhere(connection, request["sql"], columns)
+            answer["values"] = tables_hints.few_values(connection, request["sql"], columns)
     except duckdb.Error as error:
         return {"error": shortened(error), "columns": columns}
     return {**answer, "columns": columns}
+
+
+def _vacant(answer: dict[str, Any]) -> bool:
+    """Whether a query found nothing, or nothing but zeros."""
+    return not any(cell not in (None, "0") for row in answer.get("rows", ["?"]) for cell in row)
 
 
 def _plain_path(suffix: str) -> str:
@@ -94,7 +102,7 @@ def load(connection: duckdb.DuckDBPyConnection, path: str, kind: str) -> list[st
 
 
 def _filled(connection: duckdb.DuckDBPyConnection, reader: str, path: str, texts: list[str]) -> list[str]:
-    types = ", ".join(_quoted(name, "'") + ": 'VARCHAR'" for name in texts)
+    types = ", ".join(tables_hints.quoted(name, "'") + ": 'VARCHAR'" for name in texts)
     read = f"{reader.removesuffix(')')}, types={{{types}}})" if texts else reader
     connection.execute("DROP TABLE IF EXISTS data")  # before the next one takes its memory
     connection.execute(f"CREATE TABLE data AS FROM {read}", [path])
@@ -104,11 +112,7 @@ def _filled(connection: duckdb.DuckDBPyConnection, reader: str, path: str, texts
 
 def _retype(connection: duckdb.DuckDBPyConnection, columns: list[str], kind: str) -> None:
     for name in columns:
-        connection.execute(f"ALTER TABLE data ALTER {_quoted(name)} TYPE {kind}")
-
-
-def _quoted(name: str, mark: str = '"') -> str:
-    return mark + name.replace(mark, 2 * mark) + mark
+        connection.execute(f"ALTER TABLE data ALTER {tables_hints.quoted(name)} TYPE {kind}")
 
 
 def _misread(header: list[str]) -> bool:
@@ -120,7 +124,7 @@ def _misread(header: list[str]) -> bool:
 def name_views(connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
     for name in names:
         if name.lower() != "data":
-            connection.execute(f"CREATE OR REPLACE VIEW {_quoted(name)} AS FROM data")
+            connection.execute(f"CREATE OR REPLACE VIEW {tables_hints.quoted(name)} AS FROM data")
 
 
 def query_tolerantly(
@@ -193,63 +197,6 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> dict[s
     rows = [[None if cell is None else _short(cell) for cell in row[:width]] for row in found[:limit]]
     header, types = [name for name, *_ in fields[:width]], [kind for _, kind, *_ in fields[:width]]
     return {"header": header, "types": types, "rows": rows, "left": left}
-
-
-def elsewhere(connection: duckdb.DuckDBPyConnection, sql: str, columns: list[list[str]]) -> list[list[str]]:
-    """The texts of a query that found nothing, each with a column that has it, where the query names no such column."""
-    texts = [name for name, kind in columns if kind == "VARCHAR"][:MAX_COLUMNS]
-    found = []
-    for text in list(dict.fromkeys(re.findall(r"'%?([^'%]+)%?'", sql)))[:_LOOKED_UP]:
-        holding = _holding(connection, texts, text)
-        if holding and not any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE) for name in holding):
-            found.append([text, holding[0]])
-    return found
-
-
-def few_values(connection: duckdb.DuckDBPyConnection, sql: str, columns: list[list[str]]) -> list[list[str]]:
-    """Of a query that found nothing: each column of few words that it compared with another word, or took for empty,
-    and these words. Who asks for the members with `paid IS NULL` sees that it holds Yes and No.
-    """
-    named = sorted((name for name, _ in columns if name.lower() in sql.lower()), key=len, reverse=True)
-    if not named:
-        return []
-    names, literal = "|".join(map(re.escape, named)), r"'(?:[^']|'')*'"
-    column = rf"\"({names})\"|(?<![\w.\"])({names})(?!\w)"
-    compared = rf"(?:{column})\s*(?:(=|i?like)\s*({literal})|is\s+null)|{literal}"
-    texts = {name.lower(): name for name, kind in columns if kind == "VARCHAR"}
-    told: dict[str, list[str]] = {}
-    for found in re.finditer(compared, sql, re.IGNORECASE):
-        name = texts.get((found[1] or found[2] or "").lower())
-        if name is None:
-            continue
-        asked = f"SELECT DISTINCT {_quoted(name)}::VARCHAR FROM data LIMIT {_FEW + 2}"
-        values = [value for (value,) in connection.execute(asked).fetchall()]
-        few = sorted(value for value in values if value is not None)
-        plain = all(value and "," not in value and len(value) <= _SHORT for value in few)
-        if few and plain and len(few) <= _FEW and not _among(connection, found, values):
-            told[name] = few
-    return [[name, *few] for name, few in told.items()][:_FEW_TOLD]
-
-
-def _among(connection: duckdb.DuckDBPyConnection, compared: re.Match[str], values: list[str | None]) -> bool:
-    """Whether one of the values is what a column was compared with; only upper and lower case may differ."""
-    if not compared[4]:
-        return None in values
-    text = compared[4][1:-1].replace("''", "'")
-    if compared[3] == "=":
-        return text.lower() in [value.lower() for value in values if value is not None]
-    found = connection.execute("SELECT bool_or(v ILIKE $2) FROM (SELECT unnest($1) AS v)", [values, text]).fetchone()
-    return bool(found and found[0])
-
-
-def _holding(connection: duckdb.DuckDBPyConnection, columns: list[str], text: str) -> list[str]:
-    """Those of the columns that have the text in some row, found in one pass over the table."""
-    if not columns:
-        return []
-    # As texts, also those that a query has made truths of.
-    asked = ", ".join(f"bool_or({_quoted(name)}::VARCHAR ILIKE $1)" for name in columns)
-    found = connection.execute(f"SELECT {asked} FROM data", [text]).fetchone() or ()
-    return [name for name, has in zip(columns, found, strict=True) if has]
 
 
 def _short(cell: str) -> str:

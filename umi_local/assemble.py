@@ -27,7 +27,7 @@ from umi_local.protocols import Backend, Emit, Toolbox
 from umi_local.roles import Crew, Single, Team, TurnLimits, Turns
 from umi_local.settings import Mode, Settings
 from umi_local.setups import Setup
-from umi_local.styles.data import chat_style, flat_style, worked_examples
+from umi_local.styles.data import Examples, chat_style, flat_style, worked_examples
 from umi_local.toolbox import Approval, Effect, LocalToolbox, Rule, Ruling, Tool, ToolContext, Workspace
 from umi_local.trajectory import Trajectory
 
@@ -76,17 +76,22 @@ def renderer_for(wanted: Setup, backend: Backend) -> Renderer:
         known = "Known: chat, and without servers alpha-umi."
         raise ConfigError(f"The pack {wanted.pack_name} has the style {name!r}.", known)
     style = chat_style()
-    examples = worked_examples() if wanted.pack is None or wanted.pack.examples else None
     cues = {**style.cues, "planner": style.cues["single"]} if folded else style.cues
     by_role: dict[Role, Renderer] = {}
     for role in wanted.served_roles:
-        by_role[role] = ChatRenderer(style, MessagesMarkup(cues), examples, folded)
+        by_role[role] = ChatRenderer(style, MessagesMarkup(cues), worked_examples(), folded)
     for role in wanted.local_roles:
         named = wanted.pack.markup if wanted.pack and wanted.packed(role) else "auto"
         markup = markup_for(named, backend.describe(role), style.speakers, cues)
-        by_role[role] = ChatRenderer(style, markup, examples, folded)
+        by_role[role] = ChatRenderer(style, markup, _examples(wanted, role), folded)
     first = by_role[wanted.roles[0]]
     return first if all(renderer == first for renderer in by_role.values()) else RoutedRenderer(by_role)
+
+
+def _examples(wanted: Setup, role: Role) -> Examples:
+    """What a role's model is shown: worked runs, unless it is the pack's and was trained without."""
+    trained = wanted.pack and wanted.packed(role) and role not in wanted.pack.examples
+    return worked_examples().forms if trained else worked_examples()
 
 
 def agent_for(wanted: Setup, backend: Backend, toolbox: LocalToolbox, emit: Emit) -> Agent:
@@ -233,15 +238,26 @@ def sample_writer(pack: str, vocabulary: Vocabulary, longest: int) -> Writer:
     chosen = load_pack(pack)
     if chosen.style != "chat":
         raise ConfigError(f"The pack {pack} has the style {chosen.style}.", "Train a pack in the chat style.")
-    return writer_of(chosen.markup, chosen.examples, vocabulary, longest)
+    team, single = (
+        worked_examples() if role in chosen.examples else worked_examples().forms
+        for role in (Role.PLANNER, Role.SINGLE)
+    )
+    return writer_of(chosen.markup, vocabulary, longest, team, single)
 
 
-def writer_of(markup: str, examples: bool, vocabulary: Vocabulary, longest: int) -> Writer:
-    """The same for a model without a pack: in the chat style, with a markup by its name."""
+def writer_of(
+    markup: str,
+    vocabulary: Vocabulary,
+    longest: int,
+    team: Examples | None = None,
+    single: Examples | None = None,
+) -> Writer:
+    """The same for a model without a pack: in the chat style, with a markup by its name. `team` and `single` are what
+    the roles and the single model are shown.
+    """
     from umi_local.training.samples import Writer
 
     style = chat_style()
     marked = markup_for(markup, vocabulary.info, style.speakers, style.cues)
-    shown = worked_examples() if examples else None
-    team, single = (ChatRenderer(style, marked, shown, folded) for folded in (False, True))
-    return Writer(team, single, vocabulary, longest)
+    roles, whole = ChatRenderer(style, marked, team), ChatRenderer(style, marked, single, folded=True)
+    return Writer(roles, whole, vocabulary, longest)

@@ -160,7 +160,7 @@ class Roles(_Manifest):
 class RolePack(_Manifest):
     """A validated manifest. `context` is in tokens; `style` and `markup` name what the prompts look like.
 
-    `examples`: the models are shown worked runs: they were not trained for their roles, or were trained with them.
+    `examples`: the roles whose models are shown worked runs: they were not trained for them, or were trained with such.
     """
 
     name: _Plain
@@ -168,7 +168,7 @@ class RolePack(_Manifest):
     licence: str
     style: _Plain
     markup: _Plain = "auto"
-    examples: bool = True
+    examples: Annotated[frozenset[Role], Field(strict=False)] = frozenset(Role)
     context: Annotated[int, Field(ge=256, le=1_048_576)]
     roles: Roles
     files: Annotated[dict[str, PackFile], Field(min_length=1)]

@@ -46,7 +46,7 @@ def passages(model: Path) -> list[Passage]:
     from umi_local.training.everyday import generate
     from umi_local.training.thoughts import with_thoughts
 
-    writer = writer_of("auto", False, Vocabulary(model), _LONGEST)
+    writer = writer_of("auto", Vocabulary(model), _LONGEST)
     found: list[Passage] = []
     for record in own_runs() or generate(_RUNS, 1):
         try:

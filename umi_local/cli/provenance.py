@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from umi_local.messages import Role
+
 if TYPE_CHECKING:
-    from umi_local.messages import Role
     from umi_local.setups import Setup
 
 
@@ -22,7 +23,7 @@ def provenance(wanted: Setup) -> dict[str, Any]:
     return {
         "pack": wanted.pack_name,
         "style": pack.style if pack else "chat",
-        "examples": pack is None or pack.examples,
+        "examples": sorted(pack.examples if pack else Role),
         "roles": _roles(wanted),
         "mode": settings.mode.value,
         "seed": settings.seed,

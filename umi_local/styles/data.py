@@ -121,6 +121,11 @@ class Examples(_Data):
     plans: Mapping[Stage, Plans]
     example: tuple[Example, ...]
 
+    @property
+    def forms(self) -> Examples:
+        """The forms alone, for models that have learnt the rest."""
+        return self.model_copy(update={"example": ()})
+
 
 def _read(name: str) -> dict[str, Any]:
     return tomllib.loads(files("umi_local.styles").joinpath(name).read_text(encoding="utf-8"))
