@@ -140,6 +140,14 @@ def test_shipped_adapters_are_there_whole_and_small(name: str) -> None:
     assert all(role in pack.examples or pack.adapter(role) for role in Role)
 
 
+def test_a_manifest_names_the_roles_that_are_shown_worked_runs(tmp_path: Path) -> None:
+    assert load_pack(write_manifest(tmp_path / "all.toml", MANIFEST)).examples == frozenset(Role)
+    one = write_manifest(tmp_path / "one.toml", {**MANIFEST, "examples": ["single"]})
+    assert load_pack(one).examples == {Role.SINGLE}
+    with pytest.raises(ConfigError, match="examples"):
+        load_pack(write_manifest(tmp_path / "none.toml", {**MANIFEST, "examples": ["poet"]}))
+
+
 def test_a_manifest_of_ones_own_is_loaded_by_path_or_by_name() -> None:
     path = write_manifest(paths.data_dir() / "packs" / "mine.toml", MANIFEST)
     assert load_pack("mine").model_dump() == load_pack(path).model_dump()

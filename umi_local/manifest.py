@@ -47,6 +47,7 @@ _Repo = Annotated[str, _form(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", "a reposi
 _Sha256 = Annotated[str, _form(r"[0-9a-f]{64}", "64 lower-case hexadecimal digits, as sha256sum prints them")]
 _RelativePath = Annotated[str, AfterValidator(_relative)]
 _Bytes = Annotated[int, Field(gt=0)]
+_Named = Annotated[Role, Field(strict=False)]  # a TOML file has texts alone
 
 
 class _Manifest(BaseModel):
@@ -168,7 +169,7 @@ class RolePack(_Manifest):
     licence: str
     style: _Plain
     markup: _Plain = "auto"
-    examples: Annotated[frozenset[Role], Field(strict=False)] = frozenset(Role)
+    examples: Annotated[frozenset[_Named], Field(strict=False)] = frozenset(Role)
     context: Annotated[int, Field(ge=256, le=1_048_576)]
     roles: Roles
     files: Annotated[dict[str, PackFile], Field(min_length=1)]
