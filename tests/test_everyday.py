@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -22,12 +23,12 @@ from umi_local.training.everyday.asked import asked
 from umi_local.training.everyday.documents import all_documents, drawn_for
 from umi_local.training.everyday.generate import record, shares
 from umi_local.training.everyday.phrasing import chosen, filled
-from umi_local.training.everyday.scene import Scene
+from umi_local.training.everyday.scene import Ask, Scene
 from umi_local.training.everyday.table_files import add_table, schemas
 from umi_local.training.everyday.texts import themes
 from umi_local.training.everyday.units import dimensions
 from umi_local.training.samples import team_turns
-from umi_local.trajectory import Next, StopReason
+from umi_local.trajectory import Next, StopReason, Trajectory
 
 TOOLS = {tool.name: tool for tool in BUILTIN_TOOLS}
 TASKS = Path(__file__).parent / "everyday"
@@ -158,21 +159,23 @@ def test_a_first_guess_that_failed_is_shown_and_not_learnt() -> None:
         assert Role.PLANNER not in roles
 
 
-def test_a_word_for_yes_or_no_gives_way_to_what_the_column_holds(tmp_path: Path) -> None:
+def runs_of(family: Callable[[Scene], Ask], folder: Path) -> Iterator[Trajectory]:
+    """Runs of one kind of trouble, with the tools' real answers."""
     for seed in range(40):
-        (root := tmp_path / str(seed)).mkdir()
+        (root := folder / str(seed)).mkdir()
         scene = Scene(Random(seed), root)
-        run = scene.carry_out(troubles._wrong_value(scene), "")
+        yield scene.carry_out(family(scene), "")
+
+
+def test_a_word_for_yes_or_no_gives_way_to_what_the_column_holds(tmp_path: Path) -> None:
+    for run in runs_of(troubles._wrong_value, tmp_path):
         first = run.steps[0].observations[0].content
         assert " holds " in first or " is in the column " in first, (run.query, first)
         assert len(run.steps) == 3
 
 
 def test_a_value_that_is_in_no_row_is_asked_for_once(tmp_path: Path) -> None:
-    for seed in range(40):
-        (root := tmp_path / str(seed)).mkdir()
-        scene = Scene(Random(seed), root)
-        run = scene.carry_out(troubles._no_such_value(scene), "")
+    for run in runs_of(troubles._no_such_value, tmp_path):
         seen = run.steps[0].observations[0].content
         assert seen.startswith("No rows match.") or seen.startswith("count_star()\n0"), (run.query, seen)
         assert len(run.steps) == 2
