@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from umi_local.training.attention import Fork
+
 torch = pytest.importorskip("torch")
 
-TRUNK, TOKENS, HEADS, GROUPS, WIDTH = 40, 7, 6, 2, 8
+HEAD, TRUNKS, TURNS, HEADS, GROUPS, WIDTH = 9, (20, 11), (4, 3), 6, 2, 8
+TOKENS, BEFORE = sum(TURNS), HEAD + sum(TRUNKS)
+
+
+def forks_of(mask: torch.Tensor) -> list[Fork]:
+    """Two runs: each sees the head, its own trunk and its own turns."""
+    from umi_local.training.attention import Fork
+
+    parts, start, trunk = [], 0, HEAD
+    for held, tokens in zip(TRUNKS, TURNS, strict=True):
+        own = slice(BEFORE + start, BEFORE + start + tokens)
+        parts.append((slice(start, start + tokens), (slice(0, HEAD), slice(trunk, trunk + held), own)))
+        start, trunk = start + tokens, trunk + held
+    for queries, keys in parts:
+        seen = torch.zeros(BEFORE + TOKENS, dtype=torch.bool)
+        for part in keys:
+            seen[part] = True
+        mask[queries] &= seen
+    return [Fork.of(mask, queries, keys) for queries, keys in parts]
 
 
 def test_outputs_and_gradients_are_those_of_pytorchs_own() -> None:
@@ -18,22 +40,25 @@ def test_outputs_and_gradients_are_those_of_pytorchs_own() -> None:
 
     torch.manual_seed(1)
     module = SimpleNamespace(num_key_value_groups=HEADS // GROUPS, is_causal=True)
-    trunk = [torch.randn(1, GROUPS, TRUNK, WIDTH) for _ in range(2)]
+    trunk = [torch.randn(1, GROUPS, BEFORE, WIDTH) for _ in range(2)]
     own = [torch.randn(1, heads, TOKENS, WIDTH, requires_grad=True) for heads in (HEADS, GROUPS, GROUPS)]
-    mask = torch.rand(1, 1, TOKENS, TRUNK + TOKENS) < 0.6
-    mask[..., TRUNK:] = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
+    mask = torch.rand(TOKENS, BEFORE + TOKENS) < 0.6
+    mask[:, BEFORE:] = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
+    forks = forks_of(mask)
     towards = torch.randn(1, TOKENS, HEADS, WIDTH)
     found = []
-    for how in (sdpa_attention_forward, attend):
+    for how, told in ((sdpa_attention_forward, ()), (attend, forks)):
         query, key, value = own
         keys, values = torch.cat([trunk[0], key], dim=2), torch.cat([trunk[1], value], dim=2)
-        output, _ = how(module, query, keys, values, mask, scaling=0.3)
-        found.append([output.detach(), *torch.autograd.grad(output, own, towards)])
+        output, _ = how(module, query, keys, values, mask[None, None], scaling=0.3, forks=told)
+        with torch.no_grad():
+            read, _ = how(module, query, keys, values, mask[None, None], scaling=0.3, forks=told)
+        found.append([output.detach(), read, *torch.autograd.grad(output, own, towards)])
     for wanted, got in zip(*found, strict=True):
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
 
 
-def test_where_nothing_is_learnt_pytorchs_own_is_used() -> None:
+def test_where_no_forks_are_told_pytorchs_own_is_used() -> None:
     from umi_local.training.attention import attend
 
     module = SimpleNamespace(num_key_value_groups=HEADS // GROUPS, is_causal=True)

@@ -16,7 +16,7 @@ from umi_local.records import Record, to_line
 from umi_local.training.inventing import with_observations
 from umi_local.training.joining import joined, stands_alone, with_joined
 from umi_local.training.mix import mixed
-from umi_local.training.recipe import load_recipe
+from umi_local.training.recipe import Part, load_recipe
 from umi_local.training.samples import canonical
 from umi_local.training.thoughts import with_thoughts
 from umi_local.training.variation import with_a_failure, without_the_tool
@@ -150,8 +150,8 @@ def test_the_parts_of_a_recipe_draw_what_they_ask_for(tmp_path: Path) -> None:
     lines.append(to_line(train(id="talk", steps=[])))
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "x.jsonl").write_text("\n".join(lines))
-    recipe = load_recipe("cpu-0.5b-steps")
-    part = recipe.parts["star"].model_copy(update={"file": "train/x.jsonl", "failing": 0.0, "mask": 0.0, "count": 1})
+    recipe = load_recipe("cpu-0.5b-on")
+    part = Part(file="train/x.jsonl", count=1, several=True)
     several = recipe.model_copy(update={"parts": {"several": part}})
     assert [len(each.calls) for _, each in mixed(several, tmp_path, [])] == [2]
     alone = part.model_copy(update={"several": False, "alone": True, "joined": 1.0, "count": 8})

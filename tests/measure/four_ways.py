@@ -7,8 +7,10 @@ Four ways see the same samples for the same number of epochs, which are those of
     multi-task  one adapter that plays all three roles, all epochs in one stage
     two-stage   whole steps first, then an adapter per role from there: alpha-UMi's way
 
-What learns from nothing learns as the recipe's global stage says. Each is measured on ToolBench and on the everyday
-tasks of `tests/everyday`. What is done already is not done again, so the same command goes on after a kill.
+What learns from nothing learns as the recipe's global stage says. The pack is the recipe's without worked runs, which
+would be most of what is read, and each adapter starts from the plain backbone. Each way is measured on ToolBench and on
+the everyday tasks of `tests/everyday`. What is done already is not done again, so the same command goes on after a
+kill.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from typing import Any
 
 import tomli_w
 
+from umi_local.manifest import RolePack
+from umi_local.packs import load_pack
 from umi_local.training.recipe import load_recipe
 
 EVERYDAY = Path(__file__).resolve().parent.parent / "everyday"
@@ -57,16 +61,27 @@ def main() -> None:
     parser.add_argument("--recipe", default="compare-135m")
     parser.add_argument("--limit", default="24", help="conversations of ToolBench")
     wanted = parser.parse_args()
-    samples = wanted.out / "samples"
+    samples, pack, recipe = (wanted.out / name for name in ("samples", "pack.toml", "recipe.toml"))
     if not (samples / "data.json").is_file():
-        umi_local("train", "data", "--run", samples, "--recipe", wanted.recipe, "--data", wanted.data)
+        known = load_recipe(wanted.recipe)
+        wanted.out.mkdir(parents=True, exist_ok=True)
+        pack.write_text(tomli_w.dumps(plain(load_pack(known.pack))))
+        recipe.write_text(tomli_w.dumps(known.model_dump(mode="json") | {"pack": str(pack.resolve())}))
+        umi_local("train", "data", "--run", samples, "--recipe", recipe, "--data", wanted.data)
     for way in WAYS:
         train(way, wanted.out / way.name, samples)
-    pack = load_recipe(wanted.recipe).pack
     for way in WAYS:
         measure(way, wanted.out / way.name, pack, wanted.data, wanted.limit)
     for suite in ("toolbench", "dev"):
         umi_local("eval", "compare", *(wanted.out / way.name / f"{way.name}-{suite}.json" for way in WAYS))
+
+
+def plain(pack: RolePack) -> dict[str, Any]:
+    """A pack's manifest without adapters and worked runs."""
+    known = pack.model_dump(mode="json", exclude_none=True)
+    roles = {role: {"model": files["model"]} for role, files in known["roles"].items()}
+    files = {name: file for name, file in known["files"].items() if file["kind"] == "model"}
+    return known | {"roles": roles, "files": files, "examples": []}
 
 
 def train(way: Way, run: Path, samples: Path) -> None:
@@ -89,7 +104,7 @@ def stages(known: dict[str, Any], way: Way) -> dict[str, Any]:
     return {**known, way.long: {**known["global"], "epochs": epochs}}
 
 
-def measure(way: Way, run: Path, pack: str, data: Path, limit: str) -> None:
+def measure(way: Way, run: Path, pack: Path, data: Path, limit: str) -> None:
     adapters = [f"--adapter={role}={run / 'gguf' / file}.gguf" for role, file in way.roles.items()]
     agent = ["--pack", pack, "--mode", "single" if "single" in way.roles else "multi", *adapters]
     dev = ["tasks", "--file", EVERYDAY / "dev.jsonl", "--workspace", EVERYDAY / "workspace"]

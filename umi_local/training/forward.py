@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, groupby
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as functional
 from transformers import DynamicCache
 
 from umi_local.messages import Role
+from umi_local.training.attention import Fork
 from umi_local.training.packing import Row, Span
 
 _HEADS_KEPT = 24
@@ -49,7 +51,8 @@ def trunk_of(model: Any, row: Row, heads: Heads) -> KeysAndValues:
             mask = same_run & (place[None, :] <= place[:, None])
             mask = functional.pad(mask, (len(row.head), 0), value=True)
             ids = torch.tensor([tokens], device=model.device)
-            read(model, ids, (place + len(row.head))[None], mask, cache)
+            forks = _forks(mask, [(run, len(trunk)) for run, trunk in enumerate(row.trunks)], row, len(row.head))
+            read(model, ids, (place + len(row.head))[None], mask, cache, forks)
         return layers_of(cache)
 
 
@@ -63,7 +66,8 @@ def loss_of(model: Any, row: Row, role: Role, trunk: KeysAndValues) -> tuple[tor
         input_ids=tokens[None],
         position_ids=places[None],
         attention_mask=mask[None, None],
-        past_key_values=cache_of(model, trunk),
+        cache=cache_of(model, trunk),
+        forks=_forks(mask, [(turn.run, len(turn.tokens)) for turn in turns], row, mask.shape[1] - len(tokens)),
         # Told where the adapter begins, PEFT need not look for its invocation; here that is everywhere.
         alora_offsets=[len(tokens)],
         logits_to_keep=predicting,
@@ -83,15 +87,23 @@ def turn_mask(row: Row, turns: Sequence[Span], device: Any = "cpu") -> tuple[tor
     return len(row.head) + at + within, torch.cat([head, in_trunk, in_turn], dim=1)
 
 
-def read(model: Any, ids: torch.Tensor, places: torch.Tensor, mask: torch.Tensor | None, cache: DynamicCache) -> None:
+def read(
+    model: Any,
+    ids: torch.Tensor,
+    places: torch.Tensor,
+    mask: torch.Tensor | None,
+    cache: DynamicCache,
+    forks: Sequence[Fork] = (),
+) -> None:
     """Run tokens through the backbone for their keys and values alone."""
     model(
         input_ids=ids,
         position_ids=places,
         attention_mask=None if mask is None else mask[None, None],
-        past_key_values=cache,
+        cache=cache,
         use_cache=True,
         logits_to_keep=torch.tensor([0], device=ids.device),
+        forks=forks,
     )
 
 
@@ -113,6 +125,27 @@ def _places(row: Row, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
     run = [number for number, trunk in enumerate(row.trunks) for _ in trunk]
     place = [index for trunk in row.trunks for index in range(len(trunk))]
     return torch.tensor(run, device=device, dtype=torch.long), torch.tensor(place, device=device, dtype=torch.long)
+
+
+def _forks(mask: torch.Tensor, parts: Sequence[tuple[int, int]], row: Row, earlier: int) -> list[Fork]:
+    """The runs of a pass, one fork each, of its parts in order: each part's run, and how many tokens it has.
+
+    The keys are the row's head, then the trunks as far as they are read before, `earlier` tokens in all, then the own.
+    """
+    starts = list(accumulate((len(trunk) for trunk in row.trunks), initial=len(row.head)))
+    forks: list[Fork] = []
+    start = 0
+    for run, held in groupby(parts, key=lambda part: part[0]):
+        end = start + sum(tokens for _, tokens in held)
+        keys = (
+            slice(0, len(row.head)),
+            slice(starts[run], min(earlier, starts[run + 1])),
+            slice(earlier + start, earlier + end),
+        )
+        if end > start:
+            forks.append(Fork.of(mask, slice(start, end), keys))
+        start = end
+    return forks
 
 
 def _predicting(turns: Sequence[Span]) -> list[int]:
