@@ -18,6 +18,7 @@ from .architectures import ARCHITECTURES
 from .hyperparameters import MAX_LAYERS
 from .output import add_texts
 from .vet import vet_gguf
+from .weights import paired, text_name
 
 Array = npt.NDArray[np.float32]
 
@@ -71,7 +72,7 @@ def write_adapter(
     Raises:
         ModelCorrupt: a tensor is none of a LoRA, or of a module that the architecture does not have.
     """
-    names = gguf.get_tensor_name_map(_architecture(backbone), backbone.layers)
+    names = _names(backbone)
     writer = gguf.GGUFWriter(path, backbone.architecture)
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_name(name)
@@ -84,13 +85,14 @@ def write_adapter(
     add_texts(writer, also or {})
     for key in sorted(tensors):
         found = _KEY.match(key)
-        mapped = names.get_name(f"{found['module']}.weight", try_suffixes=(".weight",)) if found else None
+        mapped = _mapped(key, names)
         if found is None or mapped is None:
             raise ModelCorrupt(f"{key} is no tensor of a LoRA for {backbone.architecture}.")
         array = np.asarray(tensors[key], dtype=np.float32)
         if found["part"] == "B":
             array = arranged(array, mapped, backbone)
-        writer.add_tensor(f"{mapped}.lora_{found['part'].lower()}", array.astype(kind))
+        with np.errstate(over="ignore"):
+            writer.add_tensor(f"{mapped}.lora_{found['part'].lower()}", array.astype(kind))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -99,9 +101,7 @@ def write_adapter(
 
 def target_of(key: str, backbone: Backbone) -> str | None:
     """The GGUF's name of the weight that one of PEFT's tensors changes; None if there is none."""
-    found = _KEY.match(key)
-    names = gguf.get_tensor_name_map(_architecture(backbone), backbone.layers)
-    mapped = names.get_name(f"{found['module']}.weight", try_suffixes=(".weight",)) if found else None
+    mapped = _mapped(key, _names(backbone))
     return f"{mapped}.weight" if mapped and not mapped.endswith(".weight") else mapped
 
 
@@ -113,11 +113,9 @@ def read_adapter(path: Path, keys: Iterable[str], backbone: Backbone) -> dict[st
     """
     vet_gguf(path)
     held = {tensor.name: tensor.data for tensor in gguf.GGUFReader(path).tensors}
-    names = gguf.get_tensor_name_map(_architecture(backbone), backbone.layers)
-    tensors = {}
+    names, tensors = _names(backbone), {}
     for key in keys:
-        found = _KEY.match(key)
-        mapped = names.get_name(f"{found['module']}.weight", try_suffixes=(".weight",)) if found else None
+        found, mapped = _KEY.match(key), _mapped(key, names)
         name = f"{mapped}.lora_{found['part'].lower()}" if found else key
         if found is None or name not in held:
             raise ModelCorrupt(f"{path.name} has no tensor {name}.", "It was trained with another recipe.")
@@ -126,27 +124,37 @@ def read_adapter(path: Path, keys: Iterable[str], backbone: Backbone) -> dict[st
     return tensors
 
 
-def _architecture(backbone: Backbone) -> gguf.MODEL_ARCH:
+def _mapped(key: str, names: gguf.TensorNameMap) -> str | None:
+    """The GGUF's name of what one of PEFT's tensors changes."""
+    found = _KEY.match(key)
+    module = text_name(f"{found['module']}.weight") if found else ""
+    return names.get_name(module, try_suffixes=(".weight",))
+
+
+def _names(backbone: Backbone) -> gguf.TensorNameMap:
     known = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
     if backbone.architecture not in known:
         raise ModelCorrupt(f"The architecture {backbone.architecture!r} is not known.")
-    return known[backbone.architecture]
+    return gguf.get_tensor_name_map(known[backbone.architecture], backbone.layers)
 
 
 def arranged(array: Array, name: str, backbone: Backbone) -> Array:
     """The rows of a query or key projection in llama.cpp's order."""
-    heads = backbone.heads if ".attn_q." in name else backbone.key_heads if ".attn_k." in name else 0
-    if not heads or backbone.architecture not in _HALVES_APART:
-        return array
-    rows, width = array.shape
-    halves = array.reshape(heads, 2, rows // heads // 2, width)
-    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows, width))
+    heads = _paired_heads(name, backbone)
+    return paired(array, heads) if heads else array
+
+
+def _paired_heads(name: str, backbone: Backbone) -> int:
+    """The heads of a tensor whose rows llama.cpp has in another order; 0 if it has the same."""
+    if backbone.architecture not in _HALVES_APART:
+        return 0
+    return backbone.heads if ".attn_q." in name else backbone.key_heads if ".attn_k." in name else 0
 
 
 def _arranged_back(array: Array, name: str, backbone: Backbone) -> Array:
     """What `arranged` did, undone."""
-    heads = backbone.heads if ".attn_q." in name else backbone.key_heads if ".attn_k." in name else 0
-    if not heads or backbone.architecture not in _HALVES_APART:
+    heads = _paired_heads(name, backbone)
+    if not heads:
         return array
     rows, width = array.shape
     pairs = array.reshape(heads, rows // heads // 2, 2, width)

@@ -24,11 +24,14 @@ class Architecture:
     two halves, so the rows of queries and keys change places. `norm_plus_one`: transformers adds 1 to a norm's weight
     while it runs. `floats`, `ints`: further hyperparameters, config.json's key to GGUF's (behind the architecture's
     name); those that a config lacks are left out. `defaults`: what transformers takes where config.json says nothing.
-    `window`: attention of some layers reaches back that far: `pattern` writes which. `experts`: its feed-forward
+    `window`: attention of some layers reaches back that far: `pattern` writes which, `every Nth whole` writes it where
+    it is another than that. `experts`: its feed-forward
     layers may be mixtures. `long_factors`: rotary factors for long contexts are tensors. `drop_head_dim`: a head's
     width is not written. `rotary_width`: it is written as the number of rotated elements as well. `vocabulary`: the
     number of tokens is written. `space_prefix`: whether SentencePiece puts a space before a text, where that is fixed.
-    `drop_output`: the output layer is the embedding, whatever a checkpoint holds.
+    `drop_output`: the output layer is the embedding, whatever a checkpoint holds. `off`: what says in GGUF that a
+    setting is off, where config.json has null. `fixed`: settings of which llama.cpp has one way only; a config with
+    another one is refused. `ignored`: settings that it does not have, which are warned of.
     """
 
     gguf: str
@@ -45,9 +48,21 @@ class Architecture:
     vocabulary: bool = False
     space_prefix: bool | None = None
     drop_output: bool = False
+    off: Mapping[str, float] = field(default_factory=dict)
+    fixed: Mapping[str, object] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
 
-_LLAMA = Architecture("llama", pairs_side_by_side=True, rotary_width=True, vocabulary=True, experts=True)
+_LLAMA = Architecture(
+    "llama",
+    pairs_side_by_side=True,
+    rotary_width=True,
+    vocabulary=True,
+    experts=True,
+    ignored=("sliding_window",),
+)
+# A cap so far above any number that nothing is capped: llama.cpp always divides by it.
+_UNCAPPED = 1e6
 _GEMMA_2 = Architecture(
     "gemma2",
     norm_plus_one=True,
@@ -56,9 +71,10 @@ _GEMMA_2 = Architecture(
         "final_logit_softcapping": "final_logit_softcapping",
     },
     defaults={"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0, "sliding_window": 4096, "head_dim": 256},
-    window="size",
+    window="every 2nd whole",
     space_prefix=False,
     drop_output=True,
+    off={"attn_logit_softcapping": _UNCAPPED, "final_logit_softcapping": _UNCAPPED, "sliding_window": 1 << 24},
 )
 _GEMMA_3 = Architecture(
     "gemma3",
@@ -74,9 +90,10 @@ _GEMMA_3 = Architecture(
         "rope_theta": 1_000_000.0,
         "sliding_window": 4096,
     },
-    window="size",
+    window="every 6th whole",
     space_prefix=False,
     drop_output=True,
+    off={"sliding_window": 0},
 )
 _GRANITE = Architecture(
     "granite",
@@ -97,15 +114,27 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "LLaMAForCausalLM": _LLAMA,
     "MistralForCausalLM": _LLAMA,
     "MixtralForCausalLM": _LLAMA,
-    "Qwen2ForCausalLM": Architecture("qwen2"),
-    "Qwen3ForCausalLM": Architecture("qwen3"),
+    "Qwen2ForCausalLM": Architecture("qwen2", ignored=("use_sliding_window",)),
+    "Qwen3ForCausalLM": Architecture("qwen3", ignored=("use_sliding_window",)),
     "Qwen3MoeForCausalLM": Architecture(
-        "qwen3moe", experts=True, ints={"moe_intermediate_size": "expert_feed_forward_length"}
+        "qwen3moe",
+        experts=True,
+        ints={"moe_intermediate_size": "expert_feed_forward_length"},
+        defaults={"norm_topk_prob": False},
+        fixed={"norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []},
+        ignored=("use_sliding_window",),
     ),
     "Gemma2ForCausalLM": _GEMMA_2,
     "Gemma3ForCausalLM": _GEMMA_3,
     "Gemma3ForConditionalGeneration": _GEMMA_3,
-    "Phi3ForCausalLM": Architecture("phi3", window="always", long_factors=True, rotary_width=True, drop_head_dim=True),
+    "Phi3ForCausalLM": Architecture(
+        "phi3",
+        window="always",
+        long_factors=True,
+        rotary_width=True,
+        drop_head_dim=True,
+        ignored=("sliding_window",),
+    ),
     "GraniteForCausalLM": _GRANITE,
     "Olmo2ForCausalLM": Architecture("olmo2"),
     "Olmo3ForCausalLM": Architecture("olmo2", window="pattern"),

@@ -13,11 +13,12 @@ from umi_local.errors import ModelCorrupt, ModelMissing, StorageError, UsageErro
 from .safetensors import StoredTensor, read_header, shown
 
 # tokenizer.json of a large vocabulary has 35 MB; nothing else comes near.
-MAX_TOKENIZER_BYTES = 64_000_000
+MAX_TOKENIZER_BYTES = 40_000_000
 # Of any other JSON. What Python makes of it may be 24 times as long ("[[],[],...]": some 390 MB then).
 MAX_JSON_BYTES = 16_000_000
-_READ = (
-    *("config.json", "generation_config.json", "model.safetensors.index.json", "chat_template.jinja"),
+READ = (
+    *("config.json", "generation_config.json", "model.safetensors.index.json"),
+    *("chat_template.jinja", "chat_template.json"),
     *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "vocab.json", "merges.txt"),
 )
@@ -35,7 +36,7 @@ class Checkpoint:
     @property
     def files(self) -> list[Path]:
         """The files that a conversion reads, weights last."""
-        return [self.folder / name for name in _READ if (self.folder / name).is_file()] + weight_files(self.folder)
+        return [self.folder / name for name in READ if (self.folder / name).is_file()] + weight_files(self.folder)
 
     @classmethod
     def open(cls, folder: Path) -> Checkpoint:
@@ -87,9 +88,7 @@ def weight_files(folder: Path) -> list[Path]:
                 f"{index.name} names {missing[0]}{more}, which is not there.", "Fetch the missing parts."
             )
         return [folder / name for name in names]
-    found = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
-    found = [path for path in found if not path.name.startswith("adapter")]
-    if found:
+    if found := weights_of(folder):
         _refuse_gaps(found)
         return found
     if any(any(folder.glob(pattern)) for pattern in _PICKLES):
@@ -98,6 +97,12 @@ def weight_files(folder: Path) -> list[Path]:
             "Save the model as safetensors where you trust it: model.save_pretrained(FOLDER, safe_serialization=True).",
         )
     raise ModelMissing(f"{folder} has no safetensors file.")
+
+
+def weights_of(folder: Path) -> list[Path]:
+    """The safetensors files of a folder that are a model's and not an adapter's."""
+    found = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
+    return [path for path in found if not path.name.startswith("adapter")]
 
 
 def read_json(path: Path, most: int = MAX_JSON_BYTES) -> dict[str, Any]:

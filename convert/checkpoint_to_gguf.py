@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import gguf
 import numpy as np
 import numpy.typing as npt
+from gguf import GGUFWriter
 
 from umi_local.errors import ModelCorrupt
 
 from .architectures import architecture_of
 from .checkpoint import Checkpoint
+from .encoding import Encoded
 from .hyperparameters import Hyperparameters, add_metadata
-from .output import Source, Written, add_texts, partial, provenance, sha256_of
+from .output import UNREAD, Source, Written, add_texts, hashing, partial, provenance, put_digests, told_numbers
 from .safetensors import shown
 from .tokenizer import add_vocabulary, read_vocabulary
 from .vet import vet_gguf
-from .weights import WRITTEN, Kind, Part, Planned, planned
+from .weights import WRITTEN, Planned, planned
 
-_STORED = {Kind.F32: "F32", Kind.F16: "F16", Kind.BF16: "BF16"}
 _AT_WORK = 2  # threads; NumPy computes without the interpreter's lock
+# What reading a value of another form can raise, here and when it is packed.
+_SURPRISES = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, struct.error)
+
+Made = Mapping[str, npt.NDArray[np.float32]]
 
 
 def convert_checkpoint(
@@ -40,35 +46,39 @@ def convert_checkpoint(
             is left behind then.
     """
     kind, file_type = WRITTEN[quant]
-    try:
+    with _no_surprises(folder):
         checkpoint = Checkpoint.open(folder)
         entry = architecture_of(checkpoint.config)
-        tensors = planned(checkpoint, entry, kind)
         known = Hyperparameters(checkpoint.config, entry)
-        made = known.rotary_tensors()
-        vocabulary = read_vocabulary(folder, known.whole("vocab_size"), pre, entry.space_prefix)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
-        # Files that are JSON and still have another form than any that was published.
-        raise ModelCorrupt(f"{folder.name} cannot be right: {shown(repr(error))}.", "Fetch or copy it again.") from None
-    with partial(out) as path, ThreadPoolExecutor(1) as hashing:
-        hashes = hashing.submit(sha256_of, checkpoint.files)
-        writer = gguf.GGUFWriter(path, entry.gguf)
-        writer.add_type(gguf.GGUFType.MODEL)
-        writer.add_name(_name(checkpoint, source))
-        add_metadata(writer, checkpoint, entry)
-        writer.add_file_type(file_type)
-        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        add_vocabulary(writer, vocabulary, folder)
-        sums = hashes.result()
-        add_texts(writer, provenance(source, sums))
-        for name, array in made.items():
-            writer.add_tensor_info(name, array.shape, array.dtype, array.nbytes)
-        for tensor in tensors:
-            writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.bytes, tensor.kind)
-        written = _write(writer, made, tensors, progress)
+        metadata, made = known.metadata(), known.rotary_tensors()
+        tensors = planned(checkpoint, entry, kind)
+    with partial(out) as path, hashing(checkpoint.files) as digests, closing(GGUFWriter(path, entry.gguf)) as writer:
+        with _no_surprises(folder):
+            vocabulary = read_vocabulary(folder, known.whole("vocab_size"), pre, entry.space_prefix)
+            writer.add_type(gguf.GGUFType.MODEL)
+            writer.add_name(_name(checkpoint, source))
+            add_texts(writer, provenance(source, dict.fromkeys((file.name for file in checkpoint.files), UNREAD)))
+            add_metadata(writer, entry, metadata)
+            writer.add_file_type(file_type)
+            writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+            add_vocabulary(writer, vocabulary, folder)
+            _write_head(writer, made, tensors)
+        written = _write_tensors(writer, made, tensors, progress)
+        writer.close()
+        put_digests(path, digests.result())
         vet_gguf(path)
     written.path = out
+    written.warnings[:0] = [*known.warnings(), *vocabulary.warnings]
     return written
+
+
+@contextmanager
+def _no_surprises(folder: Path) -> Iterator[None]:
+    """Files that are JSON and still have another form than any that was published."""
+    try:
+        yield
+    except _SURPRISES as error:
+        raise ModelCorrupt(f"{folder.name} cannot be right: {shown(repr(error))}.", "Fetch or copy it again.") from None
 
 
 def _name(checkpoint: Checkpoint, source: Source) -> str:
@@ -76,15 +86,20 @@ def _name(checkpoint: Checkpoint, source: Source) -> str:
     return str(stated or source.name.rpartition(":")[2]).rstrip("/").rpartition("/")[2][:200]
 
 
-def _write(
-    writer: gguf.GGUFWriter,
-    made: Mapping[str, npt.NDArray[np.float32]],
-    tensors: list[Planned],
-    progress: Callable[[int, int], None],
-) -> Written:
+def _write_head(writer: GGUFWriter, made: Made, tensors: Iterable[Planned]) -> None:
+    """Everything before the tensors' data."""
+    for name, array in made.items():
+        writer.add_tensor_info(name, array.shape, array.dtype, array.nbytes)
+    for tensor in tensors:
+        writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.bytes, tensor.kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
+
+
+def _write_tensors(
+    writer: GGUFWriter, made: Made, tensors: list[Planned], progress: Callable[[int, int], None]
+) -> Written:
     assert writer.fout is not None
     file: BinaryIO = writer.fout[0]
     total, done = sum(tensor.bytes for tensor in tensors), 0
@@ -94,75 +109,31 @@ def _write(
         writer.write_padding(file, array.nbytes)
     strange: list[str] = []
     large: list[str] = []
-    for tensor in tensors:
-        for data in _encoded_blocks(tensor):
-            _look(data, tensor, strange, large)
-            file.write(data.data)
-            done += data.nbytes
-            progress(done, total)
-        writer.write_padding(file, tensor.bytes)
-    writer.close()
-    return Written(Path(), len(tensors) + len(made), total, _warnings(strange, large))
-
-
-def _encoded_blocks(tensor: Planned) -> Iterator[npt.NDArray[Any]]:
-    """A tensor's blocks in their order, of which the next ones are made while one is written."""
     with ThreadPoolExecutor(_AT_WORK) as pool:
-        waiting: deque[Future[npt.NDArray[Any]]] = deque()
+        blocks = _ahead(pool, tensors)
+        for tensor in tensors:
+            written = 0
+            while written < tensor.bytes:
+                block = next(blocks)
+                file.write(block.data.data)
+                written += block.data.nbytes
+                progress(done + written, total)
+                for is_so, names in ((block.strange, strange), (block.large, large)):
+                    if is_so and tensor.name not in names:
+                        names.append(tensor.name)
+            done += tensor.bytes
+            writer.write_padding(file, tensor.bytes)
+    return Written(Path(), len(tensors) + len(made), total, told_numbers(strange, large))
+
+
+def _ahead(pool: ThreadPoolExecutor, tensors: Iterable[Planned]) -> Iterator[Encoded]:
+    """All blocks in their order, of which the next ones are read and encoded while one is written."""
+    waiting: deque[Future[Encoded]] = deque()
+    for tensor in tensors:
         for part in tensor.parts:
-            for block in part.blocks():
-                waiting.append(pool.submit(_encoded, part, block, tensor.kind))
+            for first, count in part.spans():
+                waiting.append(pool.submit(part.encoded, first, count, tensor.kind))
                 if len(waiting) > _AT_WORK:
                     yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _encoded(part: Part, block: npt.NDArray[Any], kind: Kind) -> npt.NDArray[Any]:
-    """A block of rows in the file's type; left alone where it is stored so already."""
-    if part.as_stored and part.tensor.kind == _STORED.get(kind):
-        return block
-    if part.as_stored and part.tensor.kind == "BF16" and kind is Kind.F16:
-        half: npt.NDArray[Any] = _float16_of_bfloat16()[block]
-        return half
-    wide = np.ascontiguousarray(part.changed(block))
-    if kind is Kind.F32:
-        return wide
-    if kind is Kind.F16:
-        with np.errstate(over="ignore"):
-            return wide.astype(np.float16)
-    if kind is not Kind.BF16 and np.isnan(wide).any():
-        raise ModelCorrupt(f"The tensor {shown(part.tensor.name)} holds NaN, which {kind.name} cannot.", "Try f32.")
-    return gguf.quants.quantize(wide, kind)
-
-
-@cache
-def _float16_of_bfloat16() -> npt.NDArray[np.float16]:
-    """The float16 of every bfloat16, by its bits: looking it up is twice as fast as computing it."""
-    bits = np.arange(1 << 16, dtype=np.uint32) << 16
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bits.view(np.float32).astype(np.float16)
-
-
-def _look(data: npt.NDArray[Any], tensor: Planned, strange: list[str], large: list[str]) -> None:
-    """Note tensors with numbers that are none, and those that float16 cannot hold."""
-    if data.dtype == np.uint8:
-        return
-    # All exponent bits set: on integers this is several times faster than isfinite, above all for float16.
-    bits: npt.NDArray[Any] = data.view(np.uint32 if data.itemsize == 4 else np.uint16)
-    exponent = {np.dtype(np.float32): 0x7F800000, np.dtype(np.float16): 0x7C00}.get(data.dtype, 0x7F80)
-    if not ((bits & exponent) == exponent).any():
-        return
-    numbers = (data.astype(np.uint32) << 16).view(np.float32) if data.dtype == np.uint16 else data
-    noted = strange if np.isnan(numbers).any() or tensor.kind is not Kind.F16 else large
-    if tensor.name not in noted:
-        noted.append(tensor.name)
-
-
-def _warnings(strange: list[str], large: list[str]) -> list[str]:
-    found = []
-    if strange:
-        found.append(f"{len(strange)} tensors hold NaN or infinite numbers, the first of them {strange[0]}.")
-    if large:
-        found.append(f"{len(large)} tensors hold numbers too large for float16, such as {large[0]}: use bf16 or f32.")
-    return found
+    while waiting:
+        yield waiting.popleft().result()

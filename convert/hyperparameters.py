@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy.typing as npt
 from umi_local.errors import ModelCorrupt, UsageError
 
 from .architectures import Architecture
-from .checkpoint import Checkpoint
 from .safetensors import shown
 
 Value = int | float | str | list[bool]
@@ -39,7 +39,8 @@ class Hyperparameters:
     """A config.json read with its architecture's defaults."""
 
     def __init__(self, config: Mapping[str, Any], architecture: Architecture) -> None:
-        self.config = {**architecture.defaults, **{k: v for k, v in config.items() if v is not None}}
+        off = {key: value for key, value in architecture.off.items() if config.get(key, value) is None}
+        self.config = {**architecture.defaults, **{k: v for k, v in config.items() if v is not None}, **off}
         self.architecture = architecture
 
     @property
@@ -85,7 +86,16 @@ class Hyperparameters:
         return float(value)
 
     def metadata(self) -> dict[str, Value]:
-        """Values by GGUF key, without the architecture's name before them."""
+        """Values by GGUF key, without the architecture's name before them.
+
+        Raises:
+            ModelCorrupt: one cannot be right.
+            UsageError: llama.cpp computes something in one way only, and this model does it in another.
+        """
+        for key, value in self.architecture.fixed.items():
+            if self.config.get(key, value) != value:
+                stated = shown(str(self.config[key]))
+                raise UsageError(f"config.json has {key} = {stated}; llama.cpp's {self.architecture.gguf} has no such.")
         found: dict[str, Value] = {"block_count": self.layers}
         for keys, name in (*_WHOLE, *(_MIXTURE if self.architecture.experts else ())):
             if any(key in self.config for key in keys):
@@ -100,6 +110,23 @@ class Hyperparameters:
         found |= {name: self.whole(key) for key, name in self.architecture.ints.items() if key in self.config}
         return found | self._window() | self._rotation()
 
+    def warnings(self) -> list[str]:
+        """What llama.cpp will not do as the config says, a sentence each."""
+        found = [key for key in self.architecture.ignored if self.config.get(key)]
+        if self.config.get("query_pre_attn_scalar", self.head_width) not in (
+            self.head_width,
+            self.whole("hidden_size") // self.heads,
+        ):
+            found.append("query_pre_attn_scalar")
+        stretched = str(self.rotary.get("rope_type", "")).lower()
+        if stretched == "dynamic":
+            found.append("rope_type")
+        if stretched == "yarn":
+            usual = {"beta_fast": 32, "beta_slow": 1}
+            found += [key for key, value in usual.items() if (self.rotary.get(key) or value) != value]
+        values = {**self.config, **self.rotary}
+        return [f"config.json has {key} = {shown(str(values[key]))}, which llama.cpp ignores." for key in found]
+
     def _window(self) -> dict[str, Value]:
         """How far attention reaches back, where a model limits that."""
         way, width = self.architecture.window, self.config.get("sliding_window")
@@ -108,10 +135,14 @@ class Hyperparameters:
         if not way or not width:
             return {}
         found: dict[str, Value] = {"attention.sliding_window": self.whole("sliding_window")}
-        if way == "pattern":
-            kinds = self.config.get("layer_types") or ["full_attention"] * self.layers
-            found["attention.sliding_window_pattern"] = [kind == "sliding_attention" for kind in kinds]
-        return found
+        known = None
+        if every := re.fullmatch(r"every (\d+)\w+ whole", way):
+            known = [(layer + 1) % int(every[1]) > 0 for layer in range(self.layers)]
+        kinds = self.config.get("layer_types")
+        stated = [kind == "sliding_attention" for kind in kinds] if kinds else known or [False] * self.layers
+        if len(stated) != self.layers:
+            raise ModelCorrupt(f"config.json has {len(stated)} layer_types for {self.layers} layers.")
+        return found if stated == known else found | {"attention.sliding_window_pattern": stated}
 
     @property
     def rotary(self) -> dict[str, Any]:
@@ -130,13 +161,22 @@ class Hyperparameters:
         if "rope_theta" in rotary.config:
             found["rope.freq_base"] = rotary.number("rope_theta")
         sliding = (self.config.get("rope_parameters") or {}).get("sliding_attention") or {}
-        local = sliding.get("rope_theta", self.config.get("rope_local_base_freq"))
-        if local is not None:
-            found["rope.freq_base_swa"] = float(local)
+        key = "rope_theta" if "rope_theta" in sliding else "rope_local_base_freq"
+        local = Hyperparameters({**self.config, **sliding}, Architecture(""))
+        if key in sliding or key in self.config:
+            found["rope.freq_base_swa"] = local.number(key)
         if self.architecture.rotary_width:
-            part = float(rotary.config.get("partial_rotary_factor", 1.0))
-            found["rope.dimension_count"] = int(part * self.head_width)
+            found["rope.dimension_count"] = self._rotated
         return found | _scaling(rotary, self.whole("max_position_embeddings"), self.architecture)
+
+    @property
+    def _rotated(self) -> int:
+        """How many elements of a head are rotated."""
+        part = Hyperparameters({"partial_rotary_factor": 1.0, **self.rotary}, Architecture(""))
+        width = int(part.number("partial_rotary_factor") * self.head_width)
+        if not 0 < width <= self.head_width:
+            raise ModelCorrupt(f"config.json has a partial_rotary_factor that rotates {width} of {self.head_width}.")
+        return width
 
     def rotary_tensors(self) -> dict[str, npt.NDArray[np.float32]]:
         """Factors on the rotation's wavelengths that llama.cpp wants as tensors, by name."""
@@ -145,7 +185,7 @@ class Hyperparameters:
             return {"rope_freqs.weight": _llama3_factors(Hyperparameters(rotary, Architecture("")), self.head_width)}
         if not self.architecture.long_factors or not rotary.get("long_factor"):
             return {}
-        width = int(float(rotary.get("partial_rotary_factor", 1.0)) * self.head_width) // 2
+        width = self._rotated // 2
         factors = {name: np.asarray(rotary.get(f"{name}_factor"), dtype=np.float32) for name in ("long", "short")}
         if any(array.shape != (width,) for array in factors.values()):
             raise ModelCorrupt(f"config.json must have {width} long and as many short rotary factors.")
@@ -161,27 +201,44 @@ def _scaling(rotary: Hyperparameters, context: int, architecture: Architecture) 
     elif architecture.long_factors:
         found["rope.scaling.original_context_length"] = context
     match kind:
-        case "default" | "llama3":
+        # "dynamic" stretches only what is longer than the trained context.
+        case "default" | "llama3" | "dynamic":
             return found
         case "linear":
             return {"rope.scaling.type": "linear", "rope.scaling.factor": rotary.number("factor")}
         case "yarn":
-            also = {
-                "extrapolation_factor": "yarn_ext_factor",
-                "attention_factor": "yarn_attn_factor",
-                "beta_fast": "yarn_beta_fast",
-                "beta_slow": "yarn_beta_slow",
-            }
-            given = {f"rope.scaling.{name}": rotary.number(key) for key, name in also.items() if key in rotary.config}
-            return found | {"rope.scaling.type": "yarn", "rope.scaling.factor": rotary.number("factor")} | given
-        case "longrope" | "su":
-            original = rotary.whole("original_max_position_embeddings")
-            stretch = context / original
-            factor = math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
-            return found | {"rope.scaling.type": "longrope", "rope.scaling.attn_factor": factor}
+            factor = rotary.number("factor") if "factor" in rotary.config else context / _original(rotary)
+            found |= {"rope.scaling.type": "yarn", "rope.scaling.factor": factor}
+            own = _yarn_attention(rotary, factor) / _yarn_scale(factor)
+            return found if abs(own - 1) < 1e-6 else found | {"rope.scaling.attn_factor": own}
+        case "longrope" | "su" if architecture.long_factors:
+            stretch = rotary.number("factor") if "factor" in rotary.config else context / _original(rotary)
+            attention = math.sqrt(1 + math.log(stretch) / math.log(_original(rotary))) if stretch > 1 else 1.0
+            if "attention_factor" in rotary.config:
+                attention = rotary.number("attention_factor")
+            return found | {"rope.scaling.type": "longrope", "rope.scaling.attn_factor": attention}
     raise UsageError(
-        f"The rotary scaling {shown(kind)} is not known.", "Known are: linear, yarn, llama3, longrope, default."
+        f"The rotary scaling {shown(kind)} is not known.",
+        "Known are: linear, yarn, llama3, dynamic, default, and longrope of Phi-3.",
     )
+
+
+def _original(rotary: Hyperparameters) -> int:
+    return rotary.whole("original_max_position_embeddings")
+
+
+def _yarn_scale(factor: float, slope: float = 1.0) -> float:
+    """What YaRN multiplies queries and keys with. Source: transformers, `_compute_yarn_parameters`."""
+    return 0.1 * slope * math.log(factor) + 1 if factor > 1 else 1.0
+
+
+def _yarn_attention(rotary: Hyperparameters, factor: float) -> float:
+    """The same of this model; llama.cpp computes `_yarn_scale(factor)` itself and multiplies that with ours."""
+    if "attention_factor" in rotary.config:
+        return rotary.number("attention_factor")
+    if rotary.config.get("mscale") and rotary.config.get("mscale_all_dim"):
+        return _yarn_scale(factor, rotary.number("mscale")) / _yarn_scale(factor, rotary.number("mscale_all_dim"))
+    return _yarn_scale(factor)
 
 
 def _llama3_factors(rotary: Hyperparameters, width: int) -> npt.NDArray[np.float32]:
@@ -194,9 +251,9 @@ def _llama3_factors(rotary: Hyperparameters, width: int) -> npt.NDArray[np.float
     return np.where(waves < context / high, 1.0, np.where(waves > context / low, factor, between)).astype(np.float32)
 
 
-def add_metadata(writer: gguf.GGUFWriter, checkpoint: Checkpoint, architecture: Architecture) -> None:
+def add_metadata(writer: gguf.GGUFWriter, architecture: Architecture, metadata: Mapping[str, Value]) -> None:
     """Write a checkpoint's hyperparameters."""
-    for name, value in Hyperparameters(checkpoint.config, architecture).metadata().items():
+    for name, value in metadata.items():
         add_value(writer, f"{architecture.gguf}.{name}", value)
 
 

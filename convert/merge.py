@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import gguf
 import numpy as np
@@ -15,7 +16,7 @@ from .adapter import arranged, target_of
 from .output import Source, Written, add_texts, partial, provenance, sha256_of
 from .peft_adapter import PeftAdapter
 from .vet import vet_gguf
-from .weights import WRITTEN
+from .weights import BLOCK_BYTES, WRITTEN
 
 Delta = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 _OURS = "umi_local.convert."
@@ -73,7 +74,7 @@ def merge(
             writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), count, kinds[tensor.name])
         _write(writer, reader, deltas, kinds, progress)
         vet_gguf(path)
-    return Written(out, len(reader.tensors), out.stat().st_size)
+    return Written(out, len(reader.tensors), out.stat().st_size, adapter.warnings(float("inf")))
 
 
 def _write(
@@ -86,19 +87,34 @@ def _write(
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
+    assert writer.fout is not None
+    file: BinaryIO = writer.fout[0]
+    writer.write_padding(file, file.tell())
     total, done = sum(int(tensor.n_bytes) for tensor in reader.tensors), 0
     for tensor in reader.tensors:
-        data = tensor.data
-        if tensor.name in deltas:
-            down, up = deltas[tensor.name]
-            wide = gguf.quants.dequantize(data, tensor.tensor_type).astype(np.float32) + up @ down
-            data = gguf.quants.quantize(wide, kinds[tensor.name])
-        elif kinds[tensor.name] != tensor.tensor_type:
-            data = gguf.quants.quantize(gguf.quants.dequantize(data, tensor.tensor_type), kinds[tensor.name])
-        writer.write_tensor_data(np.ascontiguousarray(data))
+        for block in _blocks(tensor, deltas.get(tensor.name), kinds[tensor.name]):
+            file.write(block.data)
+        writer.write_padding(file, file.tell())
         done += int(tensor.n_bytes)
         progress(done, total)
     writer.close()
+
+
+def _blocks(
+    tensor: gguf.ReaderTensor, delta: Delta | None, kind: gguf.GGMLQuantizationType
+) -> Iterator[npt.NDArray[Any]]:
+    """A tensor's data, some rows at a time where they are computed anew."""
+    if delta is None and kind == tensor.tensor_type:
+        yield np.ascontiguousarray(tensor.data)
+        return
+    rows = tensor.data.reshape(-1, tensor.data.shape[-1])
+    step = max(1, BLOCK_BYTES // (4 * int(tensor.shape[0])))
+    for first in range(0, len(rows), step):
+        wide = gguf.quants.dequantize(rows[first : first + step], tensor.tensor_type)
+        if delta:
+            down, up = delta
+            wide = wide.astype(np.float32) + up[first : first + step] @ down
+        yield gguf.quants.quantize(wide, kind)
 
 
 def _fitting(kind: gguf.GGMLQuantizationType, tensor: gguf.ReaderTensor) -> gguf.GGMLQuantizationType:

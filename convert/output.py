@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 import gguf
 
 import umi_local
 from umi_local.errors import StorageError, UsageError
 
+from .safetensors import shown
+
+# Stands for a digest that is not known yet, and is as long as one.
+UNREAD = "?" * 64
 _HASHED_AT_ONCE = 1 << 20
 
 
@@ -77,13 +84,48 @@ def add_texts(writer: gguf.GGUFWriter, metadata: Mapping[str, str | Sequence[str
         writer.add_string(key, value) if isinstance(value, str) else writer.add_array(key, value)
 
 
-def sha256_of(files: list[Path]) -> dict[str, str]:
+def sha256_of(files: Sequence[Path]) -> dict[str, str]:
     """Digests by file name."""
+    return _digests(files, Event())
+
+
+@contextmanager
+def hashing(files: Sequence[Path]) -> Iterator[Future[dict[str, str]]]:
+    """What `sha256_of` gives, computed beside other work and given up where that goes wrong."""
+    stop = Event()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            yield pool.submit(_digests, files, stop)
+        finally:
+            stop.set()
+
+
+def _digests(files: Sequence[Path], stop: Event) -> dict[str, str]:
     sums = {}
     for path in files:
         digest = hashlib.sha256()
         with path.open("rb") as file:
-            while block := file.read(_HASHED_AT_ONCE):
+            while not stop.is_set() and (block := file.read(_HASHED_AT_ONCE)):
                 digest.update(block)
         sums[path.name] = digest.hexdigest()
     return sums
+
+
+def put_digests(path: Path, sums: Mapping[str, str]) -> None:
+    """Fill in what a header says of files that were not read to their end when it was written (`UNREAD`)."""
+    with path.open("rb+") as file, mmap.mmap(file.fileno(), 0) as data:
+        at = 0
+        for name, digest in sums.items():
+            at = data.find(f"{UNREAD}  {name}".encode(), at)
+            assert at > 0, name
+            data[at : at + len(digest)] = digest.encode()
+
+
+def told_numbers(strange: Sequence[str], large: Sequence[str]) -> list[str]:
+    """Warnings for tensors with numbers that are none, and with numbers that the file's type cannot hold."""
+    found = []
+    if strange:
+        found.append(f"{len(strange)} tensors hold NaN or infinite numbers, the first of them {shown(strange[0])}.")
+    if large:
+        found.append(f"{len(large)} tensors hold numbers too large for the type, as {shown(large[0])}: use f32.")
+    return found

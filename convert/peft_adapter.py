@@ -17,7 +17,7 @@ from umi_local.errors import ModelCorrupt, ModelMissing, UsageError
 
 from .adapter import Backbone, target_of, write_adapter
 from .checkpoint import read_json
-from .output import Source, Written, partial, provenance, sha256_of
+from .output import Source, Written, partial, provenance, sha256_of, told_numbers
 from .safetensors import read_header, shown
 from .vet import vet_gguf
 
@@ -82,6 +82,13 @@ class PeftAdapter:
             raise ModelCorrupt("adapter_config.json has invocation tokens that are no token ids.")
         return cls(folder.name, (folder / "adapter_config.json", weights), tensors, alpha, invocation)
 
+    def warnings(self, most: float) -> list[str]:
+        """What is wrong with its numbers, of which the largest that is written is `most`."""
+        largest = {name: float(np.abs(array).max(initial=0)) for name, array in self.tensors.items()}
+        strange = [name for name, number in largest.items() if not math.isfinite(number)]
+        large = [name for name, number in largest.items() if most < number < math.inf]
+        return told_numbers(strange, large)
+
     def check_base(self, base: Path) -> Backbone:
         """What the adapter needs to know of `base`.
 
@@ -117,7 +124,8 @@ def convert_adapter(folder: Path, base: Path, out: Path, quant: str, source: Sou
     with partial(out) as path:
         write_adapter(path, adapter.tensors, adapter.alpha, backbone, adapter.invocation, adapter.name, kind, also)
         vet_gguf(path)
-        return Written(out, len(adapter.tensors), path.stat().st_size)
+        size = path.stat().st_size
+    return Written(out, len(adapter.tensors), size, adapter.warnings(float(np.finfo(kind).max)))
 
 
 def _refuse(folder: Path, config: Mapping[str, Any]) -> None:

@@ -45,7 +45,7 @@ def pre_of(tokenizer: Mapping[str, Any]) -> str:
     Raises:
         UsageError: it has none.
     """
-    steps = tuple(_steps(tokenizer.get("pre_tokenizer")))
+    steps = (*_rewrites(tokenizer.get("normalizer")), *_steps(tokenizer.get("pre_tokenizer")))
     name = _KNOWN.get(steps, "")
     model = tokenizer.get("model")
     if name == "dbrx" and isinstance(model, dict) and model.get("ignore_merges"):
@@ -59,6 +59,20 @@ def pre_of(tokenizer: Mapping[str, Any]) -> str:
     return name
 
 
+def _rewrites(normalizer: Any) -> Iterator[str]:
+    """What is changed in a text before it is cut: llama.cpp changes nothing. NFC leaves nearly all texts alone."""
+    match normalizer:
+        case None | {"type": "NFC"}:
+            return
+        case {"type": "Sequence", "normalizers": list(parts)}:
+            for part in parts:
+                yield from _rewrites(part)
+        case {"type": str(kind)}:
+            yield f"rewritten by {kind}"
+        case _:
+            yield "something unreadable"
+
+
 def _steps(pre: Any) -> Iterator[str]:
     """What is done to a text, one step after the other, in words that leave out what makes no difference."""
     match pre:
@@ -66,12 +80,18 @@ def _steps(pre: Any) -> Iterator[str]:
             for part in parts:
                 yield from _steps(part)
         case {"type": "ByteLevel"}:
+            if pre.get("add_prefix_space"):
+                yield "a space before the text"
             yield "bytes with words" if pre.get("use_regex", True) else "bytes"
         case {"type": "Digits"}:
             yield "digits one by one" if pre.get("individual_digits") else "digits"
         case {"type": "Punctuation"}:
             yield "punctuation"
         case {"type": "Split", "pattern": {"Regex": str(pattern)}}:
+            # What is found becomes a piece. To remove what is not found is the same where everything is.
+            way = pre.get("behavior", "Isolated"), bool(pre.get("invert"))
+            if way not in (("Isolated", False), ("Removed", True)):
+                yield f"the next one {way[0]}"
             yield "digits one by one" if pattern in (r"\p{N}", r"\d") else f"split {pattern}"
         case {"type": str(kind)}:
             yield kind.lower()

@@ -18,7 +18,7 @@ import gguf
 
 from umi_local.errors import ModelCorrupt, ModelMissing, UsageError
 
-from .checkpoint import MAX_TOKENIZER_BYTES, read_json
+from .checkpoint import MAX_TOKENIZER_BYTES, READ, read_json
 from .pretokenizer import pre_of
 from .safetensors import shown
 from .sentencepiece_model import Pieces, read_pieces
@@ -46,6 +46,7 @@ class Vocabulary:
     charsmap: bytes = b""
     unknown: int | None = None
     add: dict[str, bool] = field(default_factory=dict)  # of `bos` and `eos`: whether a text gets one
+    warnings: list[str] = field(default_factory=list)
 
     def grow(self, size: int) -> None:
         """Fill up with unused tokens: an embedding may have more rows than there are tokens."""
@@ -71,13 +72,14 @@ def read_vocabulary(folder: Path, size: int, pre: str = "", space_prefix: bool |
         ModelCorrupt: its files cannot be right, or it has more tokens than the model.
         UsageError: it is of a kind that llama.cpp has no counterpart for.
     """
-    if (folder / "tokenizer.model").is_file():
-        found = _of_pieces(read_pieces(folder / "tokenizer.model"))
-    elif (folder / "tokenizer.json").is_file():
-        found = _of_json(read_json(folder / "tokenizer.json", MAX_TOKENIZER_BYTES), pre)
-    else:
-        raise ModelMissing(f"{folder} has neither tokenizer.json nor tokenizer.model.")
-    for number, token, special in _added(folder):
+    for name in READ:
+        if (folder / name).is_file() and (folder / name).stat().st_size > MAX_TOKENIZER_BYTES:
+            raise ModelCorrupt(f"{name} has {(folder / name).stat().st_size:,} bytes, more than any real one.")
+    tokenizer: Mapping[str, Any] = {}
+    if (folder / "tokenizer.json").is_file():
+        tokenizer = read_json(folder / "tokenizer.json", MAX_TOKENIZER_BYTES)
+    found = _read(folder, tokenizer, pre)
+    for number, token, special in _added(folder, tokenizer):
         if not 0 <= number < size:
             continue  # a token of another variant, such as one for pictures, that this model has no row for
         control = special or _looks_special(token)
@@ -91,6 +93,22 @@ def read_vocabulary(folder: Path, size: int, pre: str = "", space_prefix: bool |
         found.space_prefix = space_prefix
     found.add = _additions(folder)
     return found
+
+
+def _read(folder: Path, tokenizer: Mapping[str, Any], pre: str) -> Vocabulary:
+    """The trained tokens."""
+    pieces = folder / "tokenizer.model"
+    if pieces.is_file() and not (tokenizer and _is_tiktoken(pieces)):
+        return _of_pieces(read_pieces(pieces))
+    if not tokenizer:
+        raise ModelMissing(f"{folder} has neither tokenizer.json nor tokenizer.model.")
+    return _of_json(tokenizer, pre)
+
+
+def _is_tiktoken(path: Path) -> bool:
+    """Whether it is Meta's file of that name for Llama 3, which holds what tokenizer.json does: base64 and a number."""
+    with path.open("rb") as file:
+        return re.match(rb"[A-Za-z0-9+/]+=* \d+\n", file.read(200)) is not None
 
 
 def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary, folder: Path) -> None:
@@ -108,7 +126,7 @@ def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary, folder: Path
     if vocabulary.single_spaces is not None:
         writer.add_remove_extra_whitespaces(vocabulary.single_spaces)
     try:
-        special = gguf.SpecialVocab(folder, load_merges=vocabulary.model == "gpt2", n_vocab=len(vocabulary.tokens))
+        special = _SpecialVocab(folder, load_merges=vocabulary.model == "gpt2", n_vocab=len(vocabulary.tokens))
         special.add_special_token.update(vocabulary.add)
         if vocabulary.unknown is not None:
             special.special_token_ids.setdefault("unk", vocabulary.unknown)
@@ -118,6 +136,14 @@ def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary, folder: Path
         raise ModelCorrupt(
             f"The tokenizer's files cannot be right: {shown(str(error))}.", "Fetch them again."
         ) from None
+
+
+class _SpecialVocab(gguf.SpecialVocab):
+    """gguf's reading, but that early conversions of LLaMA number a token that they do not have with -1."""
+
+    def _set_special_token(self, typ: str, tid: Any) -> None:
+        if not (type(tid) is int and tid < 0):
+            super()._set_special_token(typ, tid)
 
 
 def _of_json(tokenizer: Mapping[str, Any], pre: str) -> Vocabulary:
@@ -189,7 +215,8 @@ def _of_unigram(tokenizer: Mapping[str, Any], model: Mapping[str, Any]) -> Vocab
             found.types[number] = Type.BYTE
         assert found.scores is not None
         found.scores[number] = float(score)
-    found.unknown = model.get("unk_id")
+    if type(model.get("unk_id")) is int and 0 <= model["unk_id"] < len(entries):
+        found.unknown = model["unk_id"]
     found.single_spaces = "' {2,}'" in repr(tokenizer.get("normalizer"))
     if packed := re.search(r"'precompiled_charsmap': '([A-Za-z0-9+/=]+)'", repr(tokenizer.get("normalizer"))):
         try:
@@ -208,11 +235,16 @@ def _of_pieces(pieces: Pieces) -> Vocabulary:
         found.scores[number] = score
     if pieces.unigram:
         found.charsmap, found.single_spaces = pieces.charsmap, pieces.single_spaces
+    elif pieces.charsmap or pieces.single_spaces:
+        found.warnings.append(
+            "tokenizer.model rewrites characters or shortens runs of spaces before it merges, which llama.cpp does not:"
+            " some texts get other tokens."
+        )
     found.unknown = next((number for number, entry in enumerate(pieces.entries) if entry[2] == Type.UNKNOWN), None)
     return found
 
 
-def _added(folder: Path) -> list[tuple[int, str, bool]]:
+def _added(folder: Path, tokenizer: Mapping[str, Any]) -> list[tuple[int, str, bool]]:
     """The tokens that were added to the trained ones: number, text, whether it is special. Later files win."""
     found: dict[int, tuple[str, bool]] = {}
     if (folder / "added_tokens.json").is_file():
@@ -221,11 +253,11 @@ def _added(folder: Path) -> list[tuple[int, str, bool]]:
             for token, number in read_json(folder / "added_tokens.json").items()
             if type(number) is int
         }
-    if (folder / "tokenizer.json").is_file():
-        entries = read_json(folder / "tokenizer.json", MAX_TOKENIZER_BYTES).get("added_tokens") or []
-        found |= {
-            entry["id"]: _token(entry) for entry in entries if isinstance(entry, dict) and type(entry.get("id")) is int
-        }
+    found |= {
+        entry["id"]: _token(entry)
+        for entry in tokenizer.get("added_tokens") or []
+        if isinstance(entry, dict) and type(entry.get("id")) is int
+    }
     if (folder / "tokenizer_config.json").is_file():
         named = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder") or {}
         found |= {int(number): _token(entry) for number, entry in named.items() if number.isdecimal()}

@@ -105,6 +105,9 @@ class _Walk:
         if not architecture and metadata.get("general.type") != "imatrix":
             raise self._bad("names no architecture")
         context = metadata.get(f"{architecture}.context_length", 0)
+        if metadata.get("split.count", 0) not in (0, 1):
+            # llama.cpp would open the other files by itself, and nobody has looked at those.
+            raise self._bad("is one of several parts", "Join them with llama.cpp's llama-gguf-split --merge.")
         if isinstance(context, bool) or not isinstance(context, int) or context < 0:
             key = _shown(f"{architecture}.context_length")
             raise self._bad(f"has {key} = {_shown(str(context))}, which is not a number of tokens")

@@ -16,10 +16,10 @@ from umi_local.errors import ModelCorrupt
 
 from .architectures import Architecture
 from .checkpoint import Checkpoint
+from .encoding import Encoded, Kind, encoded
 from .hyperparameters import Hyperparameters
-from .safetensors import StoredTensor, shown, widened
+from .safetensors import StoredTensor, shown
 
-Kind = gguf.GGMLQuantizationType
 # What `--quant` can write at once, and the number that llama.cpp gives a file of it.
 WRITTEN = {
     "f32": (Kind.F32, gguf.LlamaFileType.ALL_F32),
@@ -50,23 +50,19 @@ class Part:
     def whole(cls, tensor: StoredTensor, plus: float = 0.0, pairs_of: int = 0) -> Part:
         return cls(tensor, 0, tensor.rows, plus, pairs_of)
 
-    @property
-    def as_stored(self) -> bool:
-        return not self.plus and not self.pairs_of
-
-    def blocks(self) -> Iterator[npt.NDArray[Any]]:
-        """Its rows as stored, a few at a time; all at once where they change places."""
-        step = max(1, BLOCK_BYTES // (4 * self.tensor.width))
-        step = self.count if self.pairs_of else step
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """The first row and the count of each block; whole heads where rows change places within them."""
+        head = max(1, self.count // self.pairs_of) if self.pairs_of else 1
+        step = max(1, BLOCK_BYTES // (4 * self.tensor.width) // head) * head
         for first in range(self.first, self.first + self.count, step):
-            yield self.tensor.raw(first, min(step, self.first + self.count - first))
+            yield first, min(step, self.first + self.count - first)
 
-    def changed(self, block: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """A block in float32, with what is to be done to it."""
-        wide = widened(block, self.tensor.kind)
+    def encoded(self, first: int, count: int, kind: Kind) -> Encoded:
+        """One of the `spans`, read, brought into order and encoded as `kind`."""
+        block = self.tensor.raw(first, count)
         if self.pairs_of:
-            wide = paired(wide, self.pairs_of)
-        return wide + np.float32(self.plus) if self.plus else wide
+            block = paired(block, self.pairs_of * count // self.count)
+        return encoded(block, self.tensor.kind, self.plus, kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +80,17 @@ class Planned:
         return math.prod(self.shape) // block * size
 
 
-def paired(rows: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float32]:
+def paired(rows: npt.NDArray[Any], heads: int) -> npt.NDArray[Any]:
     """The rows of a query or key projection, with the two halves of each head interleaved; a bias is one row."""
-    if len(rows) == 1:
-        return rows.reshape(heads, 2, -1).swapaxes(1, 2).reshape(1, -1)
-    count, width = rows.shape
-    return rows.reshape(heads, 2, count // heads // 2, width).swapaxes(1, 2).reshape(count, width)
+    count, width = rows.shape if len(rows) > 1 else (rows.size, 1)
+    halves = rows.reshape(heads, 2, count // heads // 2, width)
+    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows.shape))
+
+
+def text_name(name: str) -> str:
+    """A tensor's name in a text model, where it is that of the text's part of a model of text and pictures."""
+    name = name.replace("language_model.model.", "model.").replace("model.language_model.", "model.")
+    return name.replace("language_model.lm_head", "lm_head")
 
 
 def planned(checkpoint: Checkpoint, architecture: Architecture, kind: Kind) -> list[Planned]:
@@ -112,8 +113,7 @@ class _Planner:
 
     def plan(self) -> list[Planned]:
         for stored, tensor in self.checkpoint.tensors.items():
-            name = stored.replace("language_model.model.", "model.").replace("model.language_model.", "model.")
-            name = name.replace("language_model.lm_head", "lm_head")
+            name = text_name(stored)
             dropped = self.entry.drop_output and name == "lm_head.weight"
             if dropped or name.endswith(_UNUSED) or _NOT_TEXT.search(name):
                 continue
@@ -198,3 +198,6 @@ class _Planner:
             raise ModelCorrupt(f"The token embedding is {shapes.get('token_embd.weight')} and not {wanted}.")
         if "output_norm.weight" not in shapes:
             raise ModelCorrupt("The last norm is missing, so a part of the checkpoint is missing.")
+        apart = self.known.config.get("tie_word_embeddings") is False and not self.entry.drop_output
+        if apart and "output.weight" not in shapes:
+            raise ModelCorrupt("The output layer (lm_head) is missing, so a part of the checkpoint is missing.")

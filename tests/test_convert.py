@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import random
 import re
@@ -18,8 +19,10 @@ import pytest
 from llama_logits import Loaded
 from tiny_checkpoints import MODELS, WORDS, save_model, save_sentencepiece, save_tokenizer
 
+from umi_local.convert import weights
 from umi_local.convert.architectures import ARCHITECTURES
 from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
+from umi_local.convert.encoding import Kind, encoded
 from umi_local.convert.output import Source, Written
 from umi_local.errors import ModelCorrupt, ModelMissing, StorageError, UmiError, UsageError
 
@@ -186,7 +189,35 @@ def test_bfloat16_becomes_the_same_float16_as_the_float32_that_it_stands_for(che
         warnings = convert(folder, tmp_path / f"{name}.gguf", "f16").warnings
         made[name] = [tensor.data.tobytes() for tensor in gguf.GGUFReader(tmp_path / f"{name}.gguf").tensors], warnings
     assert made["brain"] == made["wide"]
-    assert "too large for float16" in made["brain"][1][0]
+    assert "too large for the type" in made["brain"][1][0]
+
+
+def test_every_bfloat16_is_encoded_and_what_is_lost_is_told() -> None:
+    import torch
+
+    bits = np.arange(1 << 16, dtype=np.uint16).reshape(-1, 256)
+    wanted = torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).to(torch.float16)
+    found = encoded(bits, "BF16", 0.0, Kind.F16)
+    assert np.array_equal(found.data, wanted.numpy(), equal_nan=True)
+    assert found.strange
+    finite, small = bits[(bits & 0x7FFF) < 0x7F80].reshape(1, -1), bits[(bits & 0x7FFF) < 0x4780].reshape(1, -1)
+    assert not encoded(finite, "BF16", 0.0, Kind.F16).strange
+    assert encoded(finite, "BF16", 0.0, Kind.F16).large
+    assert not encoded(small, "BF16", 0.0, Kind.F16).large
+
+
+@pytest.mark.parametrize("stored", ["F32", "F16", "BF16"])
+@pytest.mark.parametrize("kind", [Kind.F32, Kind.F16, Kind.BF16, Kind.Q8_0])
+@pytest.mark.parametrize("plus", [0.0, 1.0])
+def test_no_number_that_is_none_goes_over_unseen(stored: str, kind: Kind, plus: float) -> None:
+    rows = np.ones((2, 64), dtype=np.float32)
+    for number, strange in ((2.0, False), (np.nan, True), (np.inf, True), (-np.inf, True)):
+        rows[1, 33] = number
+        block = {"F32": rows, "F16": rows.astype(np.float16), "BF16": (rows.view(np.uint32) >> 16).astype(np.uint16)}
+        assert encoded(block[stored], stored, plus, kind).strange is strange
+    rows[1, 33] = 1e8
+    large = encoded(rows, "F32", plus, kind)
+    assert (large.strange, large.large) == (False, kind in (Kind.F16, Kind.Q8_0))
 
 
 def test_the_file_tells_where_it_came_from(checkpoint: Path, tmp_path: Path) -> None:
@@ -194,8 +225,9 @@ def test_the_file_tells_where_it_came_from(checkpoint: Path, tmp_path: Path) -> 
     fields = gguf.GGUFReader(tmp_path / "m.gguf").fields
     assert fields["umi_local.convert.source"].contents() == "hf:someone/model"
     assert fields["umi_local.convert.revision"].contents() == "abc123"
-    files = [line.split("  ")[1] for line in fields["umi_local.convert.sha256"].contents()]
-    assert files == [
+    sums = {line.split("  ")[1]: line.split("  ")[0] for line in fields["umi_local.convert.sha256"].contents()}
+    assert sums == {name: hashlib.sha256((checkpoint / name).read_bytes()).hexdigest() for name in sums}
+    assert list(sums) == [
         "config.json",
         "generation_config.json",
         "tokenizer.json",
@@ -222,8 +254,6 @@ def test_a_checkpoint_in_parts_gives_the_same_file(tmp_path: Path) -> None:
 
 def test_every_tensor_is_streamed(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With blocks of a few rows the file is the same byte for byte, so no step needs a whole tensor at once."""
-    from umi_local.convert import weights
-
     convert(checkpoint, tmp_path / "one.gguf", "q8_0")
     monkeypatch.setattr(weights, "BLOCK_BYTES", 2000)
     convert(checkpoint, tmp_path / "two.gguf", "q8_0")
@@ -271,6 +301,18 @@ def header_twice(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
 
 
+def huge_merges(folder: Path) -> None:
+    with (folder / "merges.txt").open("wb") as file:
+        file.truncate(50_000_000)
+
+
+def step(folder: Path, part: str, value: Any) -> None:
+    edit(folder / "tokenizer.json", **{part: value})
+
+
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+
+
 BAD: dict[str, tuple[Callable[[Path], object], type[UmiError], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), ModelMissing, "no config.json"),
     "config no JSON": (lambda f: (f / "config.json").write_text("{"), ModelCorrupt, "not JSON"),
@@ -286,6 +328,12 @@ BAD: dict[str, tuple[Callable[[Path], object], type[UmiError], str]] = {
     "lacks one": (lambda f: rewrite(f, lambda t: t.pop("model.layers.1.mlp.up_proj.weight")), ModelCorrupt, "Layer 1"),
     "foreign": (lambda f: rewrite(f, lambda t: t.update(new=t["model.norm.weight"])), ModelCorrupt, "'new'"),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), ModelMissing, "tokenizer.json"),
+    "no output layer": (lambda f: rewrite(f, lambda t: t.pop("lm_head.weight")), ModelCorrupt, "lm_head"),
+    "rotated part": (lambda f: edit(f / "config.json", partial_rotary_factor="half"), ModelCorrupt, "partial_rotary"),
+    "rotated none": (lambda f: edit(f / "config.json", partial_rotary_factor=-1), ModelCorrupt, "rotates -16 of 16"),
+    "template": (lambda f: edit(f / "tokenizer_config.json", chat_template="\ud800"), ModelCorrupt, "cannot be right"),
+    "long factors": (lambda f: edit(f / "config.json", rope_parameters={"rope_type": "longrope"}), UsageError, "Phi-3"),
+    "huge merges": (huge_merges, ModelCorrupt, "merges.txt has"),
     "heads": (lambda f: edit(f / "config.json", num_attention_heads="many"), ModelCorrupt, "num_attention_heads"),
     "rope": (lambda f: edit(f / "config.json", rope_parameters={"rope_type": "new"}), UsageError, "rotary scaling"),
     "vocabulary": (lambda f: edit(f / "config.json", vocab_size=100), ModelCorrupt, "number|token"),
@@ -339,6 +387,69 @@ def test_a_tokenizer_that_cuts_in_another_way_needs_a_name(spoilt: Path, tmp_pat
     assert gguf.GGUFReader(tmp_path / "model.gguf").fields["tokenizer.ggml.pre"].contents() == "qwen2"
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "words"),
+    [
+        ("normalizer", {"type": "Lowercase"}, "rewritten by Lowercase"),
+        (
+            "normalizer",
+            {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "StripAccents"}]},
+            "StripAccents",
+        ),
+        ("pre_tokenizer", {**BYTES, "add_prefix_space": True}, "a space before the text"),
+        (
+            "pre_tokenizer",
+            {
+                "type": "Sequence",
+                "pretokenizers": [
+                    {"type": "Split", "pattern": {"Regex": r"\d"}, "behavior": "Removed", "invert": False},
+                    BYTES,
+                ],
+            },
+            "the next one Removed",
+        ),
+    ],
+)
+def test_what_a_tokenizer_does_besides_is_not_passed_over(
+    part: str, value: Any, words: str, spoilt: Path, tmp_path: Path
+) -> None:
+    step(spoilt, "pre_tokenizer", BYTES)
+    convert(spoilt, tmp_path / "plain.gguf")
+    step(spoilt, part, value)
+    with pytest.raises(UsageError, match=words):
+        convert(spoilt, tmp_path / "model.gguf")
+
+
+def test_old_and_foreign_files_beside_a_tokenizer_do_no_harm(spoilt: Path, tmp_path: Path) -> None:
+    edit(spoilt / "config.json", pad_token_id=-1)
+    (spoilt / "tokenizer.model").write_text("IQ== 0\nIg== 1\n")  # as Meta's for Llama 3
+    convert(spoilt, tmp_path / "model.gguf")
+    fields = gguf.GGUFReader(tmp_path / "model.gguf").fields
+    assert "tokenizer.ggml.padding_token_id" not in fields
+    assert fields["tokenizer.ggml.model"].contents() == "gpt2"
+
+
+def test_what_llama_cpp_ignores_is_warned_of(spoilt: Path, tmp_path: Path) -> None:
+    edit(spoilt / "config.json", sliding_window=4096, rope_parameters={"rope_type": "dynamic", "factor": 2.0})
+    warnings = convert(spoilt, tmp_path / "model.gguf").warnings
+    assert [warning.split()[2] for warning in warnings] == ["sliding_window", "rope_type"]
+
+
+def test_memory_does_not_grow_with_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors of 48 MB pass through in blocks of 1 MB, of which a few are on their way at a time."""
+    import tracemalloc
+
+    save_model(tmp_path / "model", "llama", num_hidden_layers=1, intermediate_size=187_500)
+    save_tokenizer(tmp_path / "model")
+    monkeypatch.setattr(weights, "BLOCK_BYTES", 1 << 20)
+    for quant in ("f32", "f16", "bf16"):
+        tracemalloc.start()
+        convert(tmp_path / "model", tmp_path / f"{quant}.gguf", quant)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 24_000_000
+
+
 def test_an_output_that_is_there_is_not_touched(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_text("mine")
     with pytest.raises(UsageError, match="there already"):
@@ -367,8 +478,9 @@ def test_numbers_that_are_none_are_told(spoilt: Path, tmp_path: Path) -> None:
     rewrite(spoilt, spoil)
     warnings = " ".join(convert(spoilt, tmp_path / "model.gguf", "f16").warnings)
     assert "output_norm.weight" in warnings
-    assert "output.weight: use bf16 or f32" in warnings
-    assert "output_norm.weight" in " ".join(convert(spoilt, tmp_path / "wide.gguf", "bf16").warnings)
+    assert "'output.weight': use f32" in warnings
+    for quant in ("bf16", "q8_0"):
+        assert "output_norm.weight" in " ".join(convert(spoilt, tmp_path / f"{quant}.gguf", quant).warnings)
 
 
 def test_every_architecture_is_tried_here() -> None:
@@ -415,6 +527,53 @@ def test_biases_of_queries_and_keys_change_places_too(tmp_path: Path) -> None:
     with torch.no_grad():
         wanted = model(torch.tensor([TOKENS])).logits[0].numpy()
     assert np.abs(logits_of(tmp_path / "model.gguf", TOKENS) - wanted).max() < 1e-3
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 10000.0, "original_max_position_embeddings": 128}
+DEVIATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "yarn with its own attention factor": ("qwen2", {"rope_parameters": {**YARN, "attention_factor": 1.0}}),
+    "yarn with scales": ("qwen2", {"rope_parameters": {**YARN, "mscale": 0.7, "mscale_all_dim": 1.0}}),
+    "long factors with an attention factor": (
+        "phi3-long",
+        {"rope_parameters": {**MODELS["phi3-long"][1]["rope_parameters"], "attention_factor": 1.3}},
+    ),
+    "a part of each head rotated": ("phi3", {"partial_rotary_factor": 0.5}),
+    "no caps": ("gemma2", {"attn_logit_softcapping": None, "final_logit_softcapping": None}),
+    "other layers with a window": (
+        "gemma3",
+        {"layer_types": ["full_attention" if layer % 2 else "sliding_attention" for layer in range(7)]},
+    ),
+    "dynamic": ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DEVIATIONS)
+def test_what_a_config_says_otherwise_than_most_is_followed(case: str, tmp_path: Path) -> None:
+    import torch
+
+    name, changes = DEVIATIONS[case]
+    usual, other = (save_model(tmp_path / folder, name, **more) for folder, more in (("usual", {}), ("other", changes)))
+    with torch.no_grad():
+        for model in (usual, other):
+            if case == "no caps":
+                model.model.norm.weight *= 400  # logits that a cap of 30 would change
+            model.save_pretrained(tmp_path / "model")
+        save_tokenizer(tmp_path / "model")
+        unlike, wanted = (model(torch.tensor([TOKENS])).logits[0].numpy() for model in (usual, other))
+    convert(tmp_path / "model", tmp_path / "model.gguf")
+    error = np.abs(logits_of(tmp_path / "model.gguf", TOKENS) - wanted).max()
+    scale = np.abs(wanted).max()
+    assert error < 1e-3 * scale
+    assert np.abs(unlike - wanted).max() > 5e-3 * scale or case == "dynamic"
+
+
+@pytest.mark.parametrize("changes", [{"norm_topk_prob": False}, {"mlp_only_layers": [1]}, {"decoder_sparse_step": 2}])
+def test_a_mixture_of_another_make_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    save_model(tmp_path / "model", "qwen3-moe")
+    save_tokenizer(tmp_path / "model")
+    edit(tmp_path / "model/config.json", **changes)
+    with pytest.raises(UsageError, match=next(iter(changes))):
+        convert(tmp_path / "model", tmp_path / "model.gguf")
 
 
 @pytest.mark.parametrize(("key", "value"), [("num_hidden_layers", 2**31 - 1), ("head_dim", 2**31 - 1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from llama_logits import Loaded
 from tiny_checkpoints import save_model, save_tokenizer
 
+from umi_local.convert import merge as merging
+from umi_local.convert.adapter import Backbone, target_of
 from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
 from umi_local.convert.merge import merge
 from umi_local.convert.output import Source
@@ -47,9 +50,10 @@ def saved(folder: Path, name: str, **options: Any) -> Any:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["llama", "qwen2", "granite", "gemma3"])
-def test_logits_are_those_of_peft(name: str, way: str, tmp_path: Path) -> None:
+def test_logits_are_those_of_peft(name: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
+    monkeypatch.setattr(merging, "BLOCK_BYTES", 4096)  # a few rows at a time
     adapted = saved(tmp_path, name, **WAYS[way])
     convert_adapter(tmp_path / "adapter", tmp_path / "base.gguf", tmp_path / "adapter.gguf", "f32", HERE)
     merge(tmp_path / "adapter", tmp_path / "base.gguf", tmp_path / "merged.gguf", "f32", HERE, lambda *_: None)
@@ -85,6 +89,26 @@ def test_what_an_adapter_does_not_change_is_merged_byte_for_byte(tmp_path: Path)
     ours = "umi_local.convert."
     kept = [name for name in before.fields if not name.startswith((ours, "GGUF.", "general.file_type"))]
     assert all(before.fields[name].contents() == after.fields[name].contents() for name in kept)
+
+
+def test_numbers_that_are_none_or_too_large_are_told(adapter: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = Path(shutil.copytree(adapter / "adapter", tmp_path / "adapter"))
+    tensors = load_file(folder / "adapter_model.safetensors")
+    first, second, *_ = sorted(tensors)
+    tensors[first][0, 0], tensors[second][0, 0] = np.nan, 1e6
+    save_file(tensors, folder / "adapter_model.safetensors")
+    for quant, told in (("f16", 2), ("f32", 1)):
+        out = tmp_path / f"{quant}.gguf"
+        assert len(convert_adapter(folder, adapter / "base.gguf", out, quant, HERE).warnings) == told
+    merged = merge(folder, adapter / "base.gguf", tmp_path / "m.gguf", "f32", HERE, lambda *_: None)
+    assert first in merged.warnings[0]
+
+
+def test_an_adapter_of_a_model_with_pictures_goes_with_its_text() -> None:
+    key = "base_model.model.model.language_model.layers.3.self_attn.q_proj.lora_A.weight"
+    assert target_of(key, Backbone("gemma3", 4, 4, 2)) == "blk.3.attn_q.weight"
 
 
 REFUSED: Mapping[str, tuple[Mapping[str, Any], str]] = {

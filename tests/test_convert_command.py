@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -110,6 +113,9 @@ def test_an_adapter_becomes_a_pack_on_its_base(checkpoint: Path, tmp_path: Path)
     run(checkpoint, "--out", tmp_path / "base.gguf")
     run(tmp_path / "lora", "--base", tmp_path / "base.gguf", "--pack", "tuned", "--out", tmp_path / "lora.gguf")
     pack = load_pack("tuned")
+    for name in ("config.json", "tokenizer.json"):  # as trainers leave them beside an adapter
+        shutil.copy(checkpoint / name, tmp_path / "lora" / name)
+    run(tmp_path / "lora", "--base", tmp_path / "base.gguf", "--out", tmp_path / "again.gguf")
     adapter = pack.adapter(Role.CALLER)
     assert adapter is not None
     assert ensure_verified(adapter) == tmp_path / "lora.gguf"
@@ -120,6 +126,20 @@ def test_an_adapter_becomes_a_pack_on_its_base(checkpoint: Path, tmp_path: Path)
     assert hashed is not None
     names = {line.split("  ")[1] for line in hashed.contents()}
     assert {"adapter_model.safetensors", "model.safetensors", "config.json"} <= names
+
+
+def test_a_conversion_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    save_model(tmp_path / "model", "llama", num_hidden_layers=2, intermediate_size=187_500)
+    save_tokenizer(tmp_path / "model")
+    (tmp_path / "out").mkdir()
+    command = (sys.executable, "-m", "umi_local", "convert", tmp_path / "model", "--out", tmp_path / "out/model.gguf")
+    with subprocess.Popen([*map(str, command), "--quant", "q8_0"]) as process:
+        while not any((tmp_path / "out").iterdir()):
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.terminate()
+        assert process.wait(60) == 128 + 15
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize(

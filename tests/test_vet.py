@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from umi_local.convert.vet import GgufHeader, vet_gguf
 from umi_local.errors import ModelCorrupt, ModelMissing, StorageError
 
-STRING, ARRAY, UINT32, UINT64 = 8, 9, 4, 10
+STRING, ARRAY, UINT16, UINT32, UINT64 = 8, 9, 2, 4, 10
 F32, Q4_0 = 0, 2
 
 
@@ -159,6 +159,7 @@ BAD = {
     "pairs": struct.pack("<4sIQQ", b"GGUF", 3, 0, 1 << 60),
     "tensors": struct.pack("<4sIQQ", b"GGUF", 3, 1 << 60, 0),
     "no architecture": struct.pack("<4sIQQ", b"GGUF", 3, 0, 0),
+    "one of several parts": gguf((pair(b"split.count", UINT16, struct.pack("<H", 2)),)),
     "twice": gguf((pair(b"a", UINT32, bytes(4)), pair(b"a", UINT32, bytes(4)))),
     "bytes for a metadata key": gguf((pair(b"k" * 65_536, UINT32, bytes(4)),)),
     "not UTF-8": gguf((pair(b"\xff\xfe", UINT32, bytes(4)),)),

@@ -16,36 +16,49 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from peft import LoraConfig, get_peft_model
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_checkpoints import save_model, save_sentencepiece, save_tokenizer
 from tiny_model import write_tiny_model
 
-from umi_local.convert.checkpoint import Checkpoint, read_json
+from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
+from umi_local.convert.output import Source
+from umi_local.convert.peft_adapter import PeftAdapter
 from umi_local.convert.safetensors import read_header
-from umi_local.convert.sentencepiece_model import read_pieces
-from umi_local.convert.tokenizer import read_vocabulary
 from umi_local.convert.vet import vet_gguf
 from umi_local.errors import UmiError
 
+_CONVERTED = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors.index.json")
 _HEAD = 6000  # most mutations fall into the first bytes, where the headers are
 
 
 def main(count: int) -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        save_model(folder / "m", "llama")
+        model = save_model(folder / "m", "llama")
+        (folder / "m/model.safetensors").unlink()
         save_tokenizer(folder / "m")
+        model.save_pretrained(folder / "m", max_shard_size="400KB")
+        model.save_pretrained(folder / "s")
         save_sentencepiece(folder / "s")
+        adapter = get_peft_model(model, LoraConfig(target_modules="all-linear", alpha_pattern={"q_proj": 3}))
+        adapter.save_pretrained(folder / "a")
         write_tiny_model(folder / "model.gguf")
         targets: list[tuple[Path, Callable[[], object]]] = [
             (folder / "model.gguf", lambda: vet_gguf(folder / "model.gguf")),
-            (folder / "m/model.safetensors", lambda: read_header(folder / "m/model.safetensors")),
-            (folder / "m/config.json", lambda: Checkpoint.open(folder / "m")),
-            (folder / "m/tokenizer.json", lambda: read_vocabulary(folder / "m", 600)),
-            (folder / "m/tokenizer_config.json", lambda: read_json(folder / "m/tokenizer_config.json")),
-            (folder / "s/tokenizer.model", lambda: read_pieces(folder / "s/tokenizer.model")),
+            (folder / "s/model.safetensors", lambda: read_header(folder / "s/model.safetensors")),
+            *((folder / "m" / name, lambda: _convert(folder / "m")) for name in _CONVERTED),
+            (folder / "s/tokenizer.model", lambda: _convert(folder / "s")),
+            (folder / "a/adapter_config.json", lambda: PeftAdapter.open(folder / "a")),
         ]
         return _run(targets, count)
+
+
+def _convert(folder: Path) -> None:
+    out = folder.with_suffix(".gguf")
+    out.unlink(missing_ok=True)
+    convert_checkpoint(folder, out, "f16", Source("fuzz"), lambda *_: None)
 
 
 def _run(targets: list[tuple[Path, Callable[[], object]]], count: int) -> int:
@@ -53,6 +66,7 @@ def _run(targets: list[tuple[Path, Callable[[], object]]], count: int) -> int:
     refused, slowest = 0, 0.0
     for path, look in targets:
         original = path.read_bytes()
+        look()
         for _ in range(count // len(targets) + 1):
             path.write_bytes(_mutated(original, chance))
             started = time.monotonic()
@@ -66,7 +80,7 @@ def _run(targets: list[tuple[Path, Callable[[], object]]], count: int) -> int:
     total = (count // len(targets) + 1) * len(targets)
     print(f"{total:,} files: {refused:,} refused, {total - refused:,} accepted")
     print(f"slowest {slowest:.2f} s; peak {peak:.0f} MB")
-    return int(slowest > 1)
+    return int(slowest > 1 or peak > 500)
 
 
 def _mutated(original: bytes, chance: random.Random) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +40,12 @@ app = typer.Typer(
     read from safetensors only; no pickle is opened, no code of the model and no template is run.
     """,
 )
+
+
+@app.callback()
+def _ends_tidily() -> None:
+    # Without this, `kill` would leave half a file behind; Ctrl+C is an exception by itself.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 class PlayedRole(StrEnum):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from umi_local import plain
 from umi_local.cli.progress import steps_of
-from umi_local.convert.checkpoint import Checkpoint
+from umi_local.convert.checkpoint import Checkpoint, weights_of
 from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
 from umi_local.convert.output import Source, Written, partial
 from umi_local.convert.weights import WRITTEN
@@ -53,7 +53,7 @@ def converted(wish: Wish) -> Path:
         checked(wish.quant, bool(wish.imatrix))
     _check_pack(wish)
     folder, source = _fetched(wish.source)
-    is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+    is_adapter = (folder / "adapter_config.json").is_file() and not weights_of(folder)
     out = wish.out or _place(wish, source, "adapter" if is_adapter else wish.form)
     _check_out(out)
     if is_adapter:
@@ -75,7 +75,8 @@ def merged(adapter: str, base: Path, out: Path, quant: str) -> Path:
     folder, source = _fetched(adapter)
     _check_out(out)
     with partial_base(base, form, out.parent) as (gguf, made_of), steps_of("merging") as step:
-        merge(folder, gguf, out, form, source, step, made_of)
+        written = merge(folder, gguf, out, form, source, step, made_of)
+    _tell(written)
     return out
 
 
@@ -149,7 +150,7 @@ def _write_adapter(wish: Wish, folder: Path, source: Source, out: Path) -> None:
         raise UsageError(f"{wish.source} is an adapter.", "Name the model that it goes with: --base FILE.gguf")
     if wish.imatrix or wish.report:
         raise UsageError("--imatrix and --report are for models, and this is an adapter.")
-    convert_adapter(folder, wish.base, out, wish.form, source)
+    _tell(convert_adapter(folder, wish.base, out, wish.form, source))
 
 
 def _write_model(wish: Wish, folder: Path, source: Source, out: Path) -> None:
