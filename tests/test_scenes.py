@@ -98,6 +98,7 @@ def snap(
     monkeypatch.delenv("NO_COLOR", raising=False)
     # What takes a second here must not look other than what takes two elsewhere.
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    monkeypatch.setattr(ChatApp, "_tick", lambda _: None)
 
     def take(script: list[Line], scene: Scene, size: tuple[int, int] = (100, 32), talk: Any = None) -> None:
         talk = talk or conversation(tmp_path, script)
@@ -142,8 +143,10 @@ def waits_for_approval(question: str, *keys: str) -> Scene:
 
 def request_shown(request: ApprovalRequest) -> Scene:
     async def scene(chat: Chat) -> None:
-        chat.app.push_screen(ApprovalScreen(request))
-        await chat.pilot.pause()
+        await chat.app.push_screen(ApprovalScreen(request))
+        # The box is laid out once more when the sizes of its parts are known.
+        await chat.until(lambda: chat.app.screen.region.contains_region(chat.app.screen.query_one(".buttons").region))
+        await chat.pilot.pause(0.2)
 
     return scene
 
@@ -155,6 +158,15 @@ TAINTED = ApprovalRequest(
     {"path": "a.txt", "content": "hello"},
     "+hello",
     "A web page was read in this session; what it says may be a trick.",
+)
+
+LONG_WRITE = ApprovalRequest(
+    "write_file",
+    "writes",
+    {"path": "recipe.md", "content": LONG},
+    "-Old recipe\n" + "\n".join(f"+{line}" for line in LONG.split("\n")),
+    "",
+    Rule(Ruling.ALLOW, "write_file"),
 )
 
 SCENES: dict[str, tuple[list[Line], Scene, tuple[int, int]]] = {
@@ -169,6 +181,7 @@ SCENES: dict[str, tuple[list[Line], Scene, tuple[int, int]]] = {
     "approval_write": (WRITE, waits_for_approval("Write hello to a.txt"), (100, 32)),
     "approval_python": (PROGRAM, waits_for_approval("Add up 1 to 10 with a program"), (100, 32)),
     "approval_after_outside_text": ([], request_shown(TAINTED), (100, 32)),
+    "approval_long_80x24": ([], request_shown(LONG_WRITE), (80, 24)),
     "denied": (PROGRAM, waits_for_approval("Add up 1 to 10 with a program", "d"), (100, 32)),
     "allowed_once": (WRITE, waits_for_approval("Write hello to a.txt", "o"), (100, 32)),
     "long_markdown": (says(LONG), asks("How do I get there?"), (100, 45)),
@@ -272,6 +285,10 @@ def test_sessions_listed_and_searched(snap: Any, tmp_path: Path) -> None:
 
 def test_all_sessions(snap: Any, tmp_path: Path) -> None:
     snap([], lambda chat: chat.pilot.press("ctrl+r"), (100, 32), with_sessions(tmp_path))
+
+
+def test_all_sessions_80x24(snap: Any, tmp_path: Path) -> None:
+    snap([], lambda chat: chat.pilot.press("ctrl+r"), (80, 24), with_sessions(tmp_path))
 
 
 def with_sessions(tmp_path: Path) -> Conversation:

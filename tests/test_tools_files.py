@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from umi_local.plain import visible
 from umi_local.toolbox import Tool, ToolContext, ToolError, Workspace
-from umi_local.tools.files import list_files, read_file, search_files, size, visible, write_file
+from umi_local.tools.files import list_files, read_file, search_files, size, write_file
 
 
 @pytest.fixture
@@ -252,11 +253,11 @@ def test_the_preview_of_a_new_file_is_all_of_it(context: ToolContext) -> None:
 def test_the_preview_shows_line_endings_that_change(context: ToolContext) -> None:
     (context.workspace.root / "w.txt").write_bytes(b"a\r\n")
     assert write_file.preview
-    assert "-a\\x0d\n+a\n" in write_file.preview(context, {"path": "w.txt", "content": "a\n"})
+    assert "-a\\r\n+a\n" in write_file.preview(context, {"path": "w.txt", "content": "a\n"})
 
 
 def test_nothing_can_hide_in_a_preview() -> None:
-    assert visible("a\x1b[2K\r\u202eb\u200b\tc\n") == "a\\x1b[2K\\x0d\\x202eb\\x200b\tc\n"
+    assert visible("a\x1b[2K\r\u202eb\u200b\tc\n") == "a\\x1b[2K\\r\\u202eb\\u200b\tc\n"
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import codecs
 import difflib
 import io
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
+from umi_local.plain import visible
 from umi_local.toolbox import PROJECT_FILE, Effect, ToolContext, ToolError, Workspace, tool
 
 MAX_LISTED = 100
@@ -230,12 +230,6 @@ def _content(workspace: Workspace, file: Path) -> bytes:
 
 def _lines(text: str) -> list[str]:
     return list(io.StringIO(text, newline="\n"))  # str.splitlines would split at characters that no editor splits at
-
-
-def visible(text: str) -> str:
-    """Text for a person to judge: escape sequences and direction marks, which could disguise it, spelled out."""
-    hidden = (char for char in set(text) - {"\n", "\t"} if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp"))
-    return text.translate({ord(char): f"\\x{ord(char):02x}" for char in hidden})
 
 
 def _write_scope(context: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+from umi_local.plain import visible
 from umi_local.toolbox import Effect, ToolContext, ToolError, tool
 from umi_local.toolbox.isolation import Isolation, isolation
 from umi_local.toolbox.sandbox import Limits, Result, run_limited
-
-from .files import visible
 
 LIMITS = Limits(wall_seconds=15, cpu_seconds=10, memory_bytes=1 << 30, file_bytes=10_000_000)
 MAX_CODE = 50_000  # characters

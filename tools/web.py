@@ -17,9 +17,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+from umi_local.plain import visible
 from umi_local.toolbox import Effect, ToolContext, ToolError, tool
-
-from .files import visible
 
 if TYPE_CHECKING:
     import httpx

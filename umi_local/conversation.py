@@ -74,6 +74,7 @@ class Conversation:
     _backend: Backend | None = None
     _agent: Agent | None = None
     _allowed: list[Rule] = field(default_factory=list)
+    _always: list[Rule] = field(default_factory=list)
     _stop: bool = False
     _told: bool = False
 
@@ -187,14 +188,17 @@ class Conversation:
             self._backend.close()
 
     def _decide(self, request: ApprovalRequest) -> bool:
-        if not request.reason and any(rule.tool == request.tool for rule in self._allowed):
-            return True  # said earlier in this very run
+        # Said earlier in this very run, whose policy is older than that.
+        known = request.always in self._always or any(rule.tool == request.tool for rule in self._allowed)
+        if known and not request.reason:
+            return True
         assert self.approve is not None
         verdict = self.approve(request)
         if verdict is Verdict.SESSION and verdict in offered(request):
             self._allowed.append(Rule(Ruling.ALLOW, request.tool, origin="this session"))
         if verdict is Verdict.ALWAYS and request.always:
             remember(request.always)
+            self._always.append(request.always)
         return verdict is not Verdict.DENY
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import Any
 
 # Whole sequences: CSI; OSC, DCS, SOS, PM and APC with their end; then any two-character escape.
@@ -16,6 +17,10 @@ _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
 _UNSHOWABLE = re.compile(f"[{_CONTROLS}]")
 _SURROGATES = "\ud800-\udfff"
 _ESCAPED = re.compile(f"[{_CONTROLS}{_SURROGATES}]")
+# Format characters, line and paragraph separators and the like show as nothing or as a mere blank, and so do variation
+# selectors. Some languages and many emoji are written with them, so they stay where a text is only read.
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _LONE = re.compile(f"[{_SURROGATES}]")
 
 
@@ -25,8 +30,10 @@ def printable(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with each of those written out (`\\x1b`), for where a person must see that they are there."""
-    return _ESCAPED.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    """`text` with each of those, and what shows as nothing, written out (`\\x1b`), for who must see what is there."""
+    odd = {char for char in set(text) if unicodedata.category(char) in _UNSEEN or _SELECTORS.match(char)}
+    hidden = odd - {"\n", "\t"}
+    return text.translate({ord(char): char.encode("unicode_escape").decode("ascii") for char in hidden})
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:

@@ -44,7 +44,7 @@ def line_by_line(conversation: Conversation) -> None:
 
 
 def _ask(conversation: Conversation, question: str) -> None:
-    run, _ = conversation.ask(question, StepPrinter())
+    run, _ = conversation.ask(question, StepPrinter(redraws=False))
     typer.echo(printable(run.answer) if run.answer else f"No answer: {run.stop}.")
 
 
@@ -117,7 +117,7 @@ def _tools(conversation: Conversation, names: str) -> None:
 
 def _pack(conversation: Conversation, name: str) -> None:
     if name and name != conversation.wanted.pack_name:
-        pull_missing(setup(conversation.wanted.settings, name))
+        pull_missing(setup(conversation.wanted.settings, name), redraws=False)
         conversation.play_with(name)
     _tell(f"{conversation.wanted.pack_name} answers. There are: {', '.join(pack_names())}.")
 

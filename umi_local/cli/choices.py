@@ -147,7 +147,7 @@ def say_where_text_goes(wanted: Setup) -> None:
     tell_of_servers(wanted, say)
 
 
-def pull_missing(wanted: Setup) -> None:
+def pull_missing(wanted: Setup, redraws: bool = True) -> None:
     """Fetch the files that a run needs, saying first what and how large."""
     from umi_local.cli.progress import download_progress
     from umi_local.pull import pull
@@ -158,5 +158,5 @@ def pull_missing(wanted: Setup) -> None:
     size = sum(file.bytes for file in files) / 1e6
     typer.echo(f"The pack {wanted.pack_name} is not here yet: fetching {size:,.0f} MB, once.", err=True)
     for file in files:
-        with download_progress() as on_progress:
+        with download_progress(redraws) as on_progress:
             pull(file, on_progress)

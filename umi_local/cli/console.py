@@ -23,23 +23,27 @@ from umi_local.messages import Role
 from umi_local.plain import printable
 from umi_local.trajectory import Next
 
-_WIDTH = 170
+_WIDTH, _WHOLE = 170, 2_000
 
 
 class StepPrinter:
     """Prints a line per turn and call. Nothing of a model's or tool's text reaches the terminal as a command.
 
-    On a terminal a passing line says who is at work: reading a long prompt takes a while.
+    On a terminal a passing line says who is at work: reading a long prompt takes a while. Where it is read aloud or
+    kept, no line is to change again: it then says so once, and cuts nothing but what is very long.
     """
 
-    def __init__(self) -> None:
-        self._may_pass = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    def __init__(self, redraws: bool = True) -> None:
+        self._redraws = redraws
+        self._may_pass = redraws and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._passing = False
 
     def __call__(self, event: Event) -> None:
         match event:
-            case RunStarted():
+            case RunStarted() if self._redraws:
                 self._pass("reading the prompt ...")
+            case RunStarted():
+                self._line("working", "...")
             case TurnStarted(role, step) if step or role not in (Role.PLANNER, Role.SINGLE):
                 self._pass(f"{role} at work ...")
             case TextWritten(Role.SUMMARIZER) | StepEnded() | RunEnded():
@@ -60,6 +64,7 @@ class StepPrinter:
     def _line(self, who: str, text: str) -> None:
         flat = " ".join(printable(text).split())
         width = min(_WIDTH, shutil.get_terminal_size().columns if self._may_pass else _WIDTH) - 10
+        width = width if self._redraws else _WHOLE
         shown = flat if len(flat) <= width else f"{flat[: width - 1]}…"
         self._pass("")
         sys.stderr.write(f"{who:>8}  {shown}\n")

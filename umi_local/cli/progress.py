@@ -22,12 +22,12 @@ _BAR_SECONDS = 0.1
 
 
 @contextmanager
-def download_progress() -> Iterator[OnProgress]:
+def download_progress(redraws: bool = True) -> Iterator[OnProgress]:
     """What to give to `pull` and `verify` as `on_progress`; good for several files, one after the other."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    if not console.is_interactive:
+    if not redraws or not console.is_interactive:
         yield _Lines()
         return
     with _bars(console) as bars:

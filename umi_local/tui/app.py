@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from rich.text import Text
 from textual import on, work
-from textual.app import App, ComposeResult, SuspendNotSupported, SystemCommand
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Input, Static
 
-from umi_local.chat_commands import COMMANDS, last_code
+from umi_local.chat_commands import COMMANDS
 from umi_local.conversation import Conversation, Verdict
-from umi_local.errors import UmiError
+from umi_local.errors import ContextFull, UmiError
 from umi_local.events import Event
 from umi_local.plain import printable
 from umi_local.toolbox import ApprovalRequest
 from umi_local.trajectory import StopReason
+from umi_local.tui import commands
 from umi_local.tui.appearance import dress, keys_of
-from umi_local.tui.cards import AnswerCard, NoteCard, QuestionCard, State
-from umi_local.tui.commands import choose_pack, open_sessions, palette, run_command
-from umi_local.tui.editor import written_in_editor
+from umi_local.tui.cards import NoteCard, QuestionCard, State
+from umi_local.tui.editor import from_editor
 from umi_local.tui.messages import AgentEvent, ApprovalWanted, RunDone
-from umi_local.tui.question import QuestionInput
+from umi_local.tui.question import LINE_BREAK, QuestionInput
 from umi_local.tui.screens import ApprovalScreen, HelpScreen
+from umi_local.tui.side import SidePanel
 from umi_local.tui.status import status_line
 from umi_local.tui.transcript import Transcript, title_of_stop
 
@@ -49,7 +50,9 @@ class ChatApp(App[None]):
         Binding("ctrl+y", "copy", "Copy", id="copy"),
         Binding("f1", "help", "Help", id="help"),
         Binding("ctrl+c", "interrupt", "Stop, twice to leave", show=False, priority=True, id="interrupt"),
-        Binding("ctrl+q", "quit", "Quit", id="quit"),
+        Binding("ctrl+q", "quit", "Quit", priority=True, id="quit"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="page_up"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="page_down"),
     ]
 
     def __init__(self, conversation: Conversation) -> None:
@@ -59,10 +62,11 @@ class ChatApp(App[None]):
         # Kept, since a query looks at the screen on top, which may be an approval.
         self.transcript = Transcript(id="transcript")
         self._status = Static(id="status", markup=False)
-        self._side = Static(id="side", markup=False)
+        self._side = SidePanel(self.transcript)
         self.busy = False
         self._asking: queue.Queue[Verdict] | None = None
         self._leaving = False
+        self._began = 0.0
         self.question = QuestionInput(id="question")
         chosen = conversation.wanted.settings.chat
         dress(self, chosen.theme, chosen.keys)
@@ -77,13 +81,15 @@ class ChatApp(App[None]):
 
     async def on_mount(self) -> None:
         self.show_status({})
-        self.query_one("#question").focus()
+        self.question.focus()
+        self.set_interval(1, self._tick)
         await self.show_session()
         if self.conversation.lacks_model:
-            choose_pack(self, first=True)
+            commands.choose_pack(self, first=True)
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= _WIDE, "wide")
+        self.call_after_refresh(self._side.show)
 
     def on_unmount(self) -> None:
         if self._asking is not None:
@@ -98,23 +104,24 @@ class ChatApp(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the palette lists: the chat's own commands, then what Textual brings."""
-        yield from palette(self)
+        yield from commands.palette(self)
         yield from super().get_system_commands(screen)
 
     # Asking
 
     @on(Input.Submitted, "#question")
     async def submitted(self, event: Input.Submitted) -> None:
-        text = event.value.strip()
+        text = event.value.replace(LINE_BREAK, "\n").strip()
+        command = commands.is_command(text)
         if not text:
             return
-        if self.busy:
-            self.notify("An answer is being written; Esc stops it. What you typed stays here.")
+        if self.busy and not (command and commands.works_beside_a_run(text)):
+            self.notify(f"{commands.BUSY} What you typed stays here.")
             return
+        if command and not await commands.run_command(self, text):
+            return  # it stays, to be mended
         event.input.value = event.input.value.removeprefix(event.value)  # what was typed since then stays
-        if text.startswith("/"):
-            await run_command(self, text)
-        else:
+        if not command:
             await self.ask(text)
 
     async def ask(self, question: str) -> None:
@@ -122,8 +129,16 @@ class ChatApp(App[None]):
             return
         self.question.remember(question)
         self.busy = self.transcript.working = True
+        self._began = time.monotonic()
+        self.transcript.anchor()  # also for who has scrolled up: what is asked is what is looked for now
         await self.transcript.add(QuestionCard(question))
         self._run(question)
+
+    def _tick(self) -> None:
+        """A sign of life, also while a model is loaded or a prompt is read and no card says anything."""
+        if self.busy:
+            doing = "stopping" if self.transcript.stopping else "working"
+            self.show_status({}, f"{doing}, {time.monotonic() - self._began:.0f} s")
 
     @work(thread=True)
     def _run(self, question: str) -> None:
@@ -141,20 +156,21 @@ class ChatApp(App[None]):
     async def happened(self, message: AgentEvent) -> None:
         if self.transcript.is_attached:
             await self.transcript.show(message.event)
-            self._side.update(Text(self.transcript.outline()))
+            self._side.show()
 
     @on(RunDone)
     async def ended(self, message: RunDone) -> None:
-        self.busy = self.transcript.working = False
+        self.busy = self.transcript.working = self.transcript.stopping = False
         if not self.transcript.is_attached:  # the app was left while a run was at work
             return
         if message.error is not None:
-            again = "Press Up and Enter to ask again."
+            again = "" if isinstance(message.error, ContextFull) else "Press Up and Enter to ask again."
             await self.transcript.add(NoteCard(f"{message.error} {again}", State.FAILED, "Failed"))
         elif message.run is not None and message.run.stop is not StopReason.ANSWERED:
             state = State.STOPPED if message.run.stop is StopReason.CANCELLED else State.FAILED
             await self.transcript.add(NoteCard(title_of_stop(message.run.stop), state, "Stopped"))
         self.show_status(message.stats)
+        self._side.show(message.stats)
 
     # Approval, asked for by the run's thread
 
@@ -184,16 +200,21 @@ class ChatApp(App[None]):
     def action_stop(self) -> None:
         """Stop the run and keep what was said; what it asks for is denied."""
         if self.busy:
+            self.transcript.stopping = True
             self.conversation.cancel()
+            self._tick()
             if isinstance(self.screen, ApprovalScreen):
                 self.screen.dismiss(Verdict.DENY)
 
     def action_interrupt(self) -> None:
-        if self.busy:
-            self.action_stop()
+        """Copy what is marked with the mouse; else stop, and at a second press leave."""
+        if marked := self.screen.get_selected_text():
+            self.copy_to_clipboard(marked)
+            self.screen.clear_selection()
         elif self._leaving:
             self.exit()
         else:
+            self.action_stop()
             self._leaving = True
             self.notify("Ctrl+C again leaves.")
             self.set_timer(2, self._stay)
@@ -202,63 +223,52 @@ class ChatApp(App[None]):
         self._leaving = False
 
     async def action_new(self) -> None:
-        if not self.busy:
+        if self.busy:
+            self.notify(commands.BUSY)
+        else:
             self.conversation.new()
             await self.show_session()
 
     def action_sessions(self) -> None:
-        open_sessions(self)
+        commands.open_sessions(self)
 
     async def resume(self, session: str | None) -> None:
         """Go on in the session whose id begins so; without one, in a new one if the open one was removed."""
         open_now = self.conversation.session
-        if open_now and not session and open_now not in {held.id for held in self.conversation.store.list(10_000)}:
-            await self.action_new()
-        if session and not self.busy:
-            try:
+        try:
+            if open_now and not session and open_now not in {held.id for held in self.conversation.store.list(10_000)}:
+                await self.action_new()
+            if session and not self.busy:
                 self.conversation.resume(session)
                 await self.show_session()
-            except UmiError as error:
-                self.tell(error)
+        except UmiError as error:
+            self.tell(error)
+
+    def action_page(self, pages: int) -> None:
+        scroll = self.transcript.scroll_page_up if pages < 0 else self.transcript.scroll_page_down
+        scroll(animate=False)
 
     def action_fold(self) -> None:
         self.transcript.fold_all()
 
     def action_copy(self) -> None:
-        self.copy_answer()
-
-    def copy_answer(self, code: bool = False) -> None:
-        """Copy the last answer, or the last block of code in it."""
-        answers = [card.text for card in self.transcript.query(AnswerCard) if card.text]
-        found = last_code(answers[-1]) if code and answers else "".join(answers[-1:])
-        if found:
-            self.copy_to_clipboard(found)
-        what = "code" if code else "answer"
-        self.notify(f"The last {what} is copied." if found else f"There is no {what} to copy in the last answer.")
+        commands.copy_answer(self)
 
     async def action_editor(self) -> None:
         """Write the question in the person's own editor; what is saved there is asked."""
         if self.busy:
+            self.notify(commands.BUSY)
             return
-        text: str | UmiError = ""
         try:
-            with self.suspend():
-                # Nothing may be raised in here: Textual would not come back to its screen.
-                try:
-                    text = written_in_editor(self.question.value)
-                except UmiError as error:
-                    text = error
-        except SuspendNotSupported:
-            self.notify("An editor cannot be opened here.", severity="warning")
-        if isinstance(text, UmiError):
-            self.tell(text)
-        elif text:
-            self.question.clear()
-            await self.ask(text)
+            if text := from_editor(self, self.question.text):
+                self.question.clear()
+                await self.ask(text)
+        except UmiError as error:
+            self.tell(error)
 
     def action_help(self) -> None:
         keys = keys_of(self, self.conversation.wanted.settings.chat.keys)
-        lines = ["Keys", *keys, "up, down   earlier questions", "", "Commands"]
+        lines = ["Keys", *keys, "ctrl+j     another line", "up, down   earlier questions", "", "Commands"]
         self.push_screen(HelpScreen([*lines, *(f"{name:<18} {what}" for name, what in COMMANDS.items())]))
 
     def tell(self, error: UmiError) -> None:
@@ -278,6 +288,7 @@ class ChatApp(App[None]):
             await self.transcript.mount(Static(welcome, id="welcome", markup=False))
         await self.transcript.show_runs(runs)
         self.show_status({})
+        self._side.show({})
 
-    def show_status(self, stats: dict[str, Any]) -> None:
-        self._status.update(status_line(self.conversation, stats))
+    def show_status(self, stats: dict[str, Any], doing: str = "") -> None:
+        self._status.update(status_line(self.conversation, stats, doing))

@@ -108,8 +108,8 @@ class TurnCard(Card):
         self.text += text
         self._body.update(Text(printable(self.text).strip()))
 
-    def end(self, usage: Usage) -> None:
-        self.turn_to(State.DONE, cost(usage))
+    def end(self, usage: Usage, state: State = State.DONE) -> None:
+        self.turn_to(state, cost(usage))
 
     @property
     def said(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from textual.app import SystemCommand
 
-from umi_local.chat_commands import COMMANDS, LEAVE, count_of, export
+from umi_local.chat_commands import COMMANDS, LEAVE, count_of, export, last_code
 from umi_local.errors import UmiError
 from umi_local.plain import printable
 from umi_local.tui.appearance import theme_named
+from umi_local.tui.cards import AnswerCard
 from umi_local.tui.packs import PacksScreen
 from umi_local.tui.screens import SessionsScreen
 from umi_local.tui.tools import ToolsScreen
@@ -21,17 +23,32 @@ if TYPE_CHECKING:
     from umi_local.tui.app import ChatApp
 
 
-async def run_command(app: ChatApp, text: str) -> None:
-    """Do what a line that begins with a slash says; what cannot be done is told in the corner."""
+BUSY = "An answer is being written; Esc stops it."
+# They change nothing of the conversation.
+_BESIDE = ("/help", "/find", "/copy", "/theme", *LEAVE)
+
+
+def is_command(text: str) -> bool:
+    """Whether a line is meant as one: a path begins with a slash as well, and a question may begin with a path."""
+    return re.fullmatch(r"/[a-z]*", text.split(maxsplit=1)[0] if text else "") is not None
+
+
+def works_beside_a_run(text: str) -> bool:
+    return text.split(maxsplit=1)[0] in _BESIDE
+
+
+async def run_command(app: ChatApp, text: str) -> bool:
+    """Do what a line that begins with a slash says; False, and told in the corner, where that cannot be done."""
     name, _, argument = text.partition(" ")
     argument = argument.strip()
     try:
-        await _run(app, name, argument)
+        return await _run(app, name, argument)
     except UmiError as error:
         app.tell(error)
+        return False
 
 
-async def _run(app: ChatApp, name: str, argument: str) -> None:
+async def _run(app: ChatApp, name: str, argument: str) -> bool:
     match name:
         case "/new":
             await app.action_new()
@@ -58,10 +75,12 @@ async def _run(app: ChatApp, name: str, argument: str) -> None:
         case "/export":
             _export(app, argument)
         case "/copy":
-            app.copy_answer(code=argument == "code")
+            copy_answer(app, code=argument == "code")
         case "/find":
             if not app.transcript.find(argument):
-                app.notify("Nothing in this session says that.", severity="warning")
+                app.notify(
+                    "Nothing on the screen says that. /sessions TEXT looks in all that is stored.", severity="warning"
+                )
         case "/theme":
             app.theme = theme_named(argument)
         case "/help":
@@ -71,6 +90,8 @@ async def _run(app: ChatApp, name: str, argument: str) -> None:
         case _:
             known = ", ".join(line.split()[0] for line in COMMANDS)
             app.notify(f"There is no command {printable(name)}. There are: {known}.", severity="warning", markup=False)
+            return False
+    return True
 
 
 def palette(app: ChatApp) -> Iterator[SystemCommand]:
@@ -91,7 +112,9 @@ async def _run_at_once(app: ChatApp, name: str) -> None:
 
 def open_sessions(app: ChatApp, search: str = "") -> None:
     """The list of sessions, to go on with one."""
-    if not app.busy:
+    if app.busy:
+        app.notify(BUSY)
+    else:
         app.push_screen(SessionsScreen(app.conversation.store, search), app.resume)
 
 
@@ -135,6 +158,16 @@ async def _edit(app: ChatApp, argument: str) -> None:
     app.question.begin(question)
     app.clear_notifications()  # /edit twice in a row says it once
     app.notify("Change the question and press Enter. The session as it was is kept: /sessions.")
+
+
+def copy_answer(app: ChatApp, code: bool = False) -> None:
+    """Copy the last answer, or the last block of code in it."""
+    answers = [card.text for card in app.transcript.query(AnswerCard) if card.text]
+    found = last_code(answers[-1]) if code and answers else "".join(answers[-1:])
+    if found:
+        app.copy_to_clipboard(found)
+    what = "code" if code else "answer"
+    app.notify(f"The last {what} is copied." if found else f"There is no {what} to copy in the last answer.")
 
 
 def _rename(app: ChatApp, title: str) -> None:

@@ -8,7 +8,30 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from umi_local.errors import UsageError
+from textual.app import App, SuspendNotSupported
+
+from umi_local.errors import UmiError, UsageError
+
+
+def from_editor(app: App[None], text: str) -> str:
+    """What the person's own editor, which gets the terminal for so long, made of `text`; empty for nothing.
+
+    Raises:
+        UmiError: there is no editor, or it failed.
+    """
+    found: str | UmiError = ""
+    try:
+        with app.suspend():
+            # Nothing may be raised in here: Textual would not come back to its screen.
+            try:
+                found = written_in_editor(text)
+            except UmiError as error:
+                found = error
+    except SuspendNotSupported:
+        app.notify("An editor cannot be opened here.", severity="warning")
+    if isinstance(found, UmiError):
+        raise found
+    return found
 
 
 def written_in_editor(text: str) -> str:

@@ -8,8 +8,6 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
@@ -19,6 +17,7 @@ from umi_local.manifest import RolePack
 from umi_local.packs import load_pack, pack_names
 from umi_local.plain import printable
 from umi_local.pull import Progress, bytes_to_fetch, pull
+from umi_local.tui.dialog import Dialog, DialogScreen
 
 _FIRST = (
     "A pack is the model that answers, with an adapter for each role. It is fetched once; after that "
@@ -30,7 +29,7 @@ class _Left(Exception):
     """Nobody waits for the download any more."""
 
 
-class PacksScreen(ModalScreen[str]):
+class PacksScreen(DialogScreen[str]):
     """The packs with what they take. Gives the chosen one's name once its files are here, empty for none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss('')", "Back")]
@@ -42,11 +41,11 @@ class PacksScreen(ModalScreen[str]):
         self._fetching = False
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"):
+        with Dialog(classes="dialog"):
             yield Static(Text("Welcome to umi-local" if self._first else "Packs", "bold"), markup=False)
             if self._first:
                 yield Static(Text(_FIRST), classes="value", markup=False)
-            yield OptionList(id="packs")
+            yield OptionList(id="packs", classes="fills")
             yield ProgressBar(id="progress", show_eta=True)
             yield Static(
                 "Enter takes one and fetches what is missing, Esc stops and goes back",
@@ -98,9 +97,9 @@ class PacksScreen(ModalScreen[str]):
                 self.app.call_from_thread(self._here, name)
 
     def show_progress(self, done: int, total: int) -> None:
-        bar = self.query_one(ProgressBar)
-        bar.display = True
-        bar.update(total=total, progress=done)
+        for bar in self.query(ProgressBar):  # none is left on a screen that is just being left
+            bar.display = True
+            bar.update(total=total, progress=done)
 
     def _here(self, name: str) -> None:
         self.dismiss(name)

@@ -9,9 +9,8 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.events import Key
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -22,13 +21,14 @@ from umi_local.permissions import forget
 from umi_local.plain import printable, visible
 from umi_local.sessions import Session, SessionStore
 from umi_local.toolbox import ApprovalRequest
+from umi_local.tui.dialog import Dialog, DialogScreen
 
 # Seconds without a key before a letter allows anything: who was typing when the question came up has not read it.
 SETTLE = 0.7
-_SMALL = (70, 24)  # columns and rows below which everything but what is asked makes way
+_LISTED = 50  # sessions
 
 
-class ApprovalScreen(ModalScreen[Verdict]):
+class ApprovalScreen(DialogScreen[Verdict]):
     """All of a call before it runs. Enter on what is focused first denies; letters typed in a row allow nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -36,7 +36,7 @@ class ApprovalScreen(ModalScreen[Verdict]):
         Binding("s", "decide('session')", "Allow for this session"),
         Binding("a", "decide('always')", "Always allow"),
         Binding("d,escape", "decide('deny')", "Deny"),
-        Binding("ctrl+q", "app.quit", "Quit", show=False),
+        *(Binding(key, f"scroll('{key}')", show=False) for key in ("up", "down", "pageup", "pagedown", "home", "end")),
     ]
 
     def __init__(self, request: ApprovalRequest) -> None:
@@ -46,20 +46,24 @@ class ApprovalScreen(ModalScreen[Verdict]):
 
     def compose(self) -> ComposeResult:
         request = self.request
-        with Vertical(classes="dialog"):
+        with Dialog(classes="dialog"):
             yield Static(
                 Text(f"? {visible(request.tool)} asks for approval: it {request.effect}.", "bold"), markup=False
             )
             if request.reason:
                 yield Static(Text(f"! {visible(request.reason)}"), classes="reason", markup=False)
-            with VerticalScroll(classes="shown"):
+            with VerticalScroll(classes="shown fills"):
+                preview = request.preview if request.preview not in request.arguments.values() else ""
+                if preview:
+                    yield Static(Text("what changes", "bold"), markup=False)
+                    yield Static(changes(visible(preview.rstrip("\n"))), classes="value", markup=False)
                 for name, value in request.arguments.items():
                     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                    if "\n" in text.strip() and text.strip() in preview:
+                        continue  # a new file's content, which has just been shown
                     yield Static(Text(visible(name), "bold"), markup=False)
                     yield Static(Text(visible(text)), classes="value", markup=False)
-                if request.preview and request.preview not in request.arguments.values():
-                    yield Static(Text("what changes", "bold"), markup=False)
-                    yield Static(changes(visible(request.preview)), classes="value", markup=False)
+            yield Static("", classes="more hint", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("Deny (d)", id="deny", variant="primary")
                 yield Button("Allow once (o)", id="once")
@@ -75,14 +79,24 @@ class ApprovalScreen(ModalScreen[Verdict]):
 
     def on_key(self, event: Key) -> None:
         now = time.monotonic()
-        if event.is_printable and now - self._last_key < SETTLE:
-            event.stop()
+        if (event.is_printable or event.key == "enter") and now - self._last_key < SETTLE:
+            event.prevent_default().stop()
             if event.key in ("o", "s", "a", "d"):
                 self.notify("This needs your decision. Wait a moment, then press the letter.")
         self._last_key = now
 
-    def on_resize(self) -> None:
-        self.set_class(self.size.width < _SMALL[0] or self.size.height < _SMALL[1], "small")
+    def fit(self) -> None:
+        super().fit()
+        part, more = self.query_one(".shown", VerticalScroll), self.query_one(".more", Static)
+        more.update("Up and Down scroll: there is more than fits." if part.max_scroll_y else "")
+        more.display = part.max_scroll_y > 0
+
+    def action_scroll(self, key: str) -> None:
+        """What is shown scrolls while the focus stays on the answer."""
+        part = self.query_one(".shown", VerticalScroll)
+        move = {"up": part.scroll_up, "down": part.scroll_down, "pageup": part.scroll_page_up}
+        move |= {"pagedown": part.scroll_page_down, "home": part.scroll_home, "end": part.scroll_end}
+        move[key](animate=False)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.action_decide(str(event.button.id))
@@ -100,7 +114,7 @@ class ApprovalScreen(ModalScreen[Verdict]):
             self.dismiss(Verdict(verdict))
 
 
-class SessionsScreen(ModalScreen[str]):
+class SessionsScreen(DialogScreen[str]):
     """The saved sessions, searched as one types. Gives the chosen one's id, empty for none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -115,9 +129,9 @@ class SessionsScreen(ModalScreen[str]):
         self._doomed = ""
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"):
+        with Dialog(classes="dialog"):
             yield Input(self._search, placeholder="search in titles, questions and answers", id="search")
-            yield OptionList(id="sessions")
+            yield OptionList(id="sessions", classes="fills")
             yield Static("Enter resumes, Delete twice in the list removes, Esc goes back", classes="hint")
 
     def on_mount(self) -> None:
@@ -127,7 +141,8 @@ class SessionsScreen(ModalScreen[str]):
         self._fill(event.value)
 
     def on_input_submitted(self) -> None:
-        self.dismiss(self.query_one(OptionList).get_option_at_index(0).id or "")
+        options = self.query_one(OptionList)
+        self.dismiss((options.get_option_at_index(0).id or "") if options.option_count else "")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(str(event.option_id))
@@ -161,12 +176,19 @@ class SessionsScreen(ModalScreen[str]):
     def _fill(self, search: str) -> None:
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options([Option(_row(session), id=session.id) for session in self._store.list(50, search)])
-        if not options.option_count:
+        try:
+            found = self._store.list(_LISTED + 1, search)
+        except UmiError as error:
+            options.add_option(Option(Text(printable(str(error))), disabled=True))
+            return
+        options.add_options([Option(_row(session), id=session.id) for session in found[:_LISTED]])
+        if not found:
             options.add_option(Option("no session matches", disabled=True))
+        elif len(found) > _LISTED:
+            options.add_option(Option("there are older ones: type a word that they say", disabled=True))
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(DialogScreen[None]):
     """Keys and commands."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss", "Back")]
@@ -176,9 +198,9 @@ class HelpScreen(ModalScreen[None]):
         self._lines = lines
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"):
+        with Dialog(classes="dialog"):
             yield Static("Up and Down scroll, Esc goes back", classes="hint")
-            with VerticalScroll(classes="lines"):
+            with VerticalScroll(classes="lines fills"):
                 yield Static(Text("\n".join(self._lines)), markup=False)
 
 
@@ -188,6 +210,7 @@ def changes(diff: str) -> Text:
     for line in diff.split("\n"):
         style = "green" if line.startswith("+") else "red" if line.startswith("-") else ""
         text.append(f"{line}\n", style)
+    text.right_crop(1)
     return text
 
 

@@ -19,10 +19,13 @@ _QUANTISATION = re.compile(r"[.-]((?:i?q\d|f16|f32|bf16)[a-z0-9_]*)\.gguf$", re.
 _NEARLY_FULL = 0.85  # of the context
 
 
-def status_line(conversation: Conversation, stats: Mapping[str, Any]) -> Text:
-    """Without `stats` (those of `ask --json`) only what is known before a run."""
+def status_line(conversation: Conversation, stats: Mapping[str, Any], doing: str = "") -> Text:
+    """Without `stats` (those of `ask --json`) only what is known before a run; `doing` is what goes on just now.
+
+    What changes stands before what does not, which a narrow terminal cuts.
+    """
     wanted = conversation.wanted
-    parts = [_model(wanted), _title(conversation), _place(conversation.workspace.absolute())]
+    parts = [_model(wanted), *([doing] if doing else [])]
     if stats.get("trunk_tokens"):
         context = wanted.settings.context or (wanted.pack.context if wanted.pack else 0)
         used = f"context {stats['trunk_tokens']:,}" + (f" of {context:,}" if context else "")
@@ -32,6 +35,7 @@ def status_line(conversation: Conversation, stats: Mapping[str, Any]) -> Text:
         read = stats["evaluated_tokens"] + stats["reused_tokens"]
         parts += [used, f"{(stats['sampled_tokens'] + stats['forced_tokens']) / seconds:.0f} tokens/s"]
         parts += [f"{stats['reused_tokens'] / read:.0%} from the cache"] if read else []
+    parts += [_title(conversation), _place(conversation.workspace.absolute())]
     return Text("  ·  ".join(map(printable, parts)))
 
 

@@ -9,17 +9,16 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import SelectionList, Static
 from textual.widgets.selection_list import Selection
 
 from umi_local.assemble import known_tools
 from umi_local.chat_commands import tokens_of, tool_line
 from umi_local.toolbox import Tool
+from umi_local.tui.dialog import Dialog, DialogScreen
 
 
-class ToolsScreen(ModalScreen[list[str]]):
+class ToolsScreen(DialogScreen[list[str]]):
     """All tools that there are. Gives the names of those chosen, None where nothing is to change."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -37,9 +36,9 @@ class ToolsScreen(ModalScreen[list[str]]):
             Selection(_line(tool, tool.name in self._listed), tool.name, tool.name in self._listed)
             for tool in known_tools()
         ]
-        with Vertical(classes="dialog"):
+        with Dialog(classes="dialog"):
             yield Static(Text("Tools", "bold"), markup=False)
-            yield SelectionList(*choices, id="tools")
+            yield SelectionList(*choices, id="tools", classes="fills")
             yield self._sum
             yield Static("Space chooses, Enter takes what is chosen, Esc goes back", classes="hint")
 

@@ -43,7 +43,7 @@ class Transcript(VerticalScroll):
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
-        self.working = False
+        self.working = self.stopping = False
         self._turn: TurnCard | None = None
         self._answer: AnswerCard | None = None
         self._call: CallCard | None = None
@@ -77,11 +77,12 @@ class Transcript(VerticalScroll):
             case TextWritten(Role.SUMMARIZER, text) if self._answer:
                 await self._answer.write(text)
             case TurnEnded(Role.PLANNER | Role.SINGLE, _, _, usage) if self._turn:
-                self._turn.end(usage)
+                self._turn.end(usage, self._ended)
             case TurnEnded(Role.CALLER, _, _, usage):
                 self._caller = usage
             case TurnEnded(Role.SUMMARIZER, _, text, usage) if self._answer:
-                await self._answer.end(text.strip(), State.DONE, cost(usage))
+                # A writer that had to be ended in the midst of it gives nothing back; what was shown stays.
+                await self._answer.end(text.strip() or self._answer.text, self._ended, cost(usage))
             case CallStarted(_, call):
                 self._call = CallCard(call, cost(self._caller) if self._caller else "")
                 await self.add(self._call)
@@ -93,6 +94,11 @@ class Transcript(VerticalScroll):
                 await self._close(run)
             case _:
                 pass
+
+    @property
+    def _ended(self) -> State:
+        """How a turn has ended that ends just now."""
+        return State.STOPPED if self.stopping else State.DONE
 
     async def show_runs(self, runs: Sequence[Trajectory]) -> None:
         """A stored session; of a long one the last runs alone, since each card that is shown takes its time."""
@@ -158,8 +164,8 @@ class Transcript(VerticalScroll):
         self.scroll_to_widget(self._found, top=True, animate=False)
         return True
 
-    def outline(self) -> str:
-        """The run's cards as lines, for the side panel."""
+    def outline(self, rows: int) -> str:
+        """The newest cards as so many lines, for the side panel."""
         lines = []
         for card in self.query(Card):
             if isinstance(card, QuestionCard):
@@ -167,7 +173,7 @@ class Transcript(VerticalScroll):
             else:
                 indent = "    " if isinstance(card, CallCard) else "  "
                 lines.append(f"{indent}{GLYPHS[card.state]} {card.title}")
-        return "\n".join(lines[-60:])
+        return "\n".join(lines[-rows:])
 
 
 def title_of_stop(stop: StopReason | None) -> str:
