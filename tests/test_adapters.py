@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from umi_local.backends.llama_cpp.client import LlamaCppBackend
-from umi_local.backends.llama_cpp.spec import Features, ModelSpec
+from umi_local.backends.llama_cpp.spec import ModelSpec
 from umi_local.messages import Prompt, Role, Sampling, Segment
 
 pytestmark = pytest.mark.real
@@ -55,8 +55,7 @@ def test_an_adapter_acts_on_its_own_role_alone(small_model, tmp_path, activated)
         Role.PLANNER: ModelSpec(str(small_model), context_tokens=512),
         Role.CALLER: ModelSpec(str(small_model), str(adapter), context_tokens=512),
     }
-    # Without drafts, whose lengths depend on how fast the machine is just now: the same batches give the same numbers.
-    backend = LlamaCppBackend(specs, features=Features(drafting=False))
+    backend = LlamaCppBackend(specs)
     try:
         plain, _ = written(backend, Role.PLANNER)
         adapted, shared = written(backend, Role.CALLER)

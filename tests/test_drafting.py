@@ -39,20 +39,19 @@ def test_a_draft_is_bounded() -> None:
 
 def test_drafts_that_do_not_pay_are_given_up_and_tried_again_later() -> None:
     payoff = Payoff()
-    payoff.stepped(0.02)
-    for _ in range(10):
-        payoff.drafted(0.06, proposed=4, accepted=0)
+    for _ in range(3):
+        assert payoff.worth_it
+        payoff.drafted(proposed=4, accepted=1)
     assert not payoff.worth_it
     for _ in range(30):
-        payoff.stepped(0.02)
+        payoff.stepped()
     assert payoff.worth_it
 
 
 def test_drafts_that_pay_go_on() -> None:
     payoff = Payoff()
-    payoff.stepped(0.02)
     for _ in range(10):
-        payoff.drafted(0.03, proposed=4, accepted=3)
+        payoff.drafted(proposed=4, accepted=3)
     assert payoff.worth_it
 
 

@@ -55,19 +55,23 @@ class Bench:
         """The figures that are compared between machines and versions; None for what was not measured."""
         agent, plain = self.replays["agent"], self.replays["no forcing, no drafting"]
         naive = self.replays.get("naive")
-        limit = self.distinct / self.limits.read + agent.written / self.limits.write
         first, second = self.first_words
         return {
             "evaluated_per_distinct": _ratio(agent.total("evaluated"), self.distinct + agent.written),
-            "agent_per_limit": _ratio(plain.seconds, limit),
-            "agent_per_limit_fast": _ratio(agent.seconds, limit),
+            "agent_per_limit": _ratio(plain.seconds, self._limit(plain)),
+            "agent_per_limit_fast": _ratio(agent.seconds, self._limit(agent)),
             "naive_per_agent": _ratio(naive.seconds, agent.seconds) if naive else None,
             "second_first_word": _ratio(second, first),
             "constraint_cost": _ratio(plain.seconds, self.unconstrained_seconds),
         }
 
+    def _limit(self, done: Replay) -> float:
+        """The seconds that the machine needs at least for what a replay has read and written."""
+        return self.distinct / self.limits.read + done.written / self.limits.write
+
     def to_json(self) -> dict[str, Any]:
-        extra = self.peak_bytes - self.limits.cache_bytes - self.limits.model_bytes
+        # The peak is only known where the system tells it.
+        extra = (self.peak_bytes and self.peak_bytes - self.limits.cache_bytes - self.limits.model_bytes) or None
         return {
             "schema_version": 1,
             "limits": {
@@ -77,7 +81,7 @@ class Bench:
             "distinct_tokens": self.distinct,
             "settings": {name: _row(done) for name, done in self.replays.items()},
             "first_word_s": {"first": round(self.first_words[0], 3), "second": round(self.first_words[1], 3)},
-            "memory_bytes": {"peak": self.peak_bytes, **_bytes(self.limits), "beyond_model_and_cache": extra},
+            "memory_bytes": {"peak": self.peak_bytes or None, **_bytes(self.limits), "beyond_model_and_cache": extra},
             "ratios": {name: value and round(value, 3) for name, value in self.ratios().items()},
         }
 
@@ -93,7 +97,8 @@ def bench(wanted: Setup, naive: bool, tell: Callable[[str], None] = lambda _: No
     tell("the machine's limits")
     before = _limits(LlamaCppBackend(specs, pinned, tuning=threads_file()))
     # All that follows has as many threads: this measurement's own load must not start another trial in the middle.
-    fixed = {role: replace(spec, threads=int(before["threads"])) for role, spec in specs.items()}
+    threads = {"threads": before["threads"]["write"], "read_threads": before["threads"]["read"]}
+    fixed = {role: replace(spec, **threads) for role, spec in specs.items()}
 
     def backend(features: Features, snapshots: Snapshots | None = None) -> LlamaCppBackend:
         return LlamaCppBackend(fixed, pinned, snapshots, features)

@@ -64,8 +64,12 @@ def table(found: Bench) -> str:
     lines += [
         "",
         f"first word after {first['first']:.1f} s, in the next process after {first['second']:.1f} s;"
-        f" memory beyond model file and cache {memory['beyond_model_and_cache'] / 1e6:.0f} MB",
+        f" memory beyond model file and cache {_megabytes(memory['beyond_model_and_cache'])}",
         "",
         *(f"{name:<24}{'-' if value is None else f'{value:.3f}':>8}" for name, value in told["ratios"].items()),
     ]
     return "\n".join(lines)
+
+
+def _megabytes(count: int | None) -> str:
+    return "not known on this system" if count is None else f"{count / 1e6:.0f} MB"

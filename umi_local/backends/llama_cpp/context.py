@@ -18,9 +18,8 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
-from umi_local.backends.llama_cpp.drafting import Payoff
 from umi_local.backends.llama_cpp.snapshots import Snapshots, key_of
-from umi_local.backends.llama_cpp.tuning import trial_of, tuned
+from umi_local.backends.llama_cpp.tuning import Threads, trial_of, tuned
 from umi_local.backends.llama_cpp.weights import Adapter, Weights
 from umi_local.errors import ContextFull, ModelFailed, OutOfMemory
 
@@ -64,8 +63,8 @@ class CancelFlag:
 class Context:
     """The cache of one (model, adapters) pair, with the tokens its trunk holds.
 
-    With `snapshots` the beginnings of trunks outlive the process. `identity` tells this pair from any other; the
-    build and the types of the cache are added to it.
+    `threads` of 0 are one per core, `read_threads` of 0 are as many. With `snapshots` the beginnings of trunks outlive
+    the process. `identity` tells this pair from any other; the build and the types of the cache are added to it.
     """
 
     def __init__(
@@ -76,13 +75,15 @@ class Context:
         cancel: CancelFlag,
         snapshots: Snapshots | None = None,
         identity: Mapping[str, object] | None = None,
+        read_threads: int = 0,
     ) -> None:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = context_tokens
         params.n_batch = params.n_ubatch = _BATCH
         params.n_seq_max = 2
         params.kv_unified = True
-        params.n_threads = params.n_threads_batch = threads or usable_cores()
+        params.n_threads = threads or usable_cores()
+        params.n_threads_batch = read_threads or params.n_threads
         if not weights.gpu_layers:
             # On a CPU, flash attention is slower than plain attention for batches under 64 tokens, which is all that
             # a turn has: twice as slow for 32 tokens behind 2,500 (DESIGN.md, section 5).
@@ -101,9 +102,8 @@ class Context:
         self._memory = llama_cpp.llama_get_memory(handle)
         self._batch = llama_cpp.llama_batch_init(_BATCH, 0, 1)
         self._cancel = cancel
-        self.threads: int = params.n_threads
+        self.threads = Threads(params.n_threads, params.n_threads_batch)
         self._position = 0
-        self.payoff = Payoff()
         self._snapshots = snapshots
         types = {"type_k": params.type_k, "type_v": params.type_v, "flash_attention": params.flash_attn_type}
         # The size decides how some models' positions are scaled, so keys of one size are wrong for another.
@@ -211,9 +211,9 @@ class Context:
         def use(write: int, read: int) -> None:
             llama_cpp.llama_set_n_threads(self._handle, write, read)
 
-        threads = tuned(file, about, usable_cores(), trial_of(self.speed, use))
-        use(threads.write, threads.read)
-        self.threads = max(threads.write, threads.read)
+        about = {**about, "build": _build()}
+        self.threads = tuned(file, about, usable_cores(), trial_of(self.speed, use))
+        use(self.threads.write, self.threads.read)
 
     def speed(self, read: int, write: int) -> tuple[float, float]:
         """Tokens per second reading so many in one go and writing so many one by one, behind an empty trunk."""

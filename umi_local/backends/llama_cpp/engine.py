@@ -12,13 +12,13 @@ import llama_cpp
 
 from umi_local.backends.llama_cpp.context import CancelFlag, Cancelled, Context, shared_prefix
 from umi_local.backends.llama_cpp.devices import Device, Size, devices, layers_that_fit
-from umi_local.backends.llama_cpp.memory import total_memory
+from umi_local.backends.llama_cpp.memory import available_memory, total_memory
 from umi_local.backends.llama_cpp.snapshots import Snapshots
 from umi_local.backends.llama_cpp.spec import ALL_FEATURES, DEFAULT_CONTEXT, Features, ModelSpec
-from umi_local.backends.llama_cpp.weights import Adapter, Weights
+from umi_local.backends.llama_cpp.weights import Adapter, NotLoaded, Weights
 from umi_local.backends.llama_cpp.writer import Written, write
 from umi_local.convert.vet import GgufHeader, vet_gguf
-from umi_local.errors import ContextFull, ModelCorrupt
+from umi_local.errors import ContextFull, OutOfMemory
 from umi_local.messages import Completion, Constraint, Role, Sampling, Segment, Usage
 
 _LIMIT_READ, _LIMIT_WRITE = 512, 64  # tokens, as llama-bench's defaults
@@ -52,6 +52,7 @@ class Engine:
         self._contexts: dict[tuple[str, str | None], Context] = {}
         self._memory = memory or int(0.8 * total_memory())
         self._notes: list[str] = []
+        self._told: set[str] = set()
 
     def describe(self, role: Role) -> dict[str, Any]:
         return asdict(self._weights_of(role).info(self._context_tokens(role)))
@@ -118,7 +119,7 @@ class Engine:
         context, _ = self._context_of(role)
         context.forget()
         read, write = context.speed(read=_LIMIT_READ, write=_LIMIT_WRITE)
-        return {"read": read, "write": write, "cache_bytes": context.cache_bytes, "threads": context.threads}
+        return {"read": read, "write": write, "cache_bytes": context.cache_bytes, "threads": asdict(context.threads)}
 
     def _tokens(self, role: Role, trunk: list[Segment], suffix: list[Segment]) -> tuple[list[int], list[int]]:
         weights = self._weights_of(role)
@@ -136,15 +137,37 @@ class Engine:
     def _load(self, spec: ModelSpec) -> Weights:
         """The model, with as many layers on a GPU as are asked for and fit: a step down after every failure."""
         layers, notes = gpu_layers_of(spec, devices())
-        self._notes += notes
+        self._note(*notes)
+        self._check_memory(spec, layers)
+        wanted = layers
         while True:
             try:
-                return Weights(spec.model, layers)
-            except ModelCorrupt:
+                loaded = Weights(spec.model, layers)
+            except NotLoaded:
                 if not layers:
                     raise
-                self._notes.append(f"{layers} layers do not fit into the GPU's memory; trying {layers // 2}.")
                 layers //= 2
+                continue
+            if layers < wanted:
+                self._note(f"{wanted} layers do not fit into the GPU's memory, but {layers} do.")
+            return loaded
+
+    def _check_memory(self, spec: ModelSpec, layers: int) -> None:
+        """What is not offloaded has to fit into the machine's memory: mapped or not, every token needs all of it."""
+        needed, free = Path(spec.model).stat().st_size, available_memory()
+        if layers:
+            needed = int(needed * (1 - layers / size_of(vet_gguf(Path(spec.model)), 0).layers))
+        if free and needed > free:
+            raise OutOfMemory(
+                f"{spec.model} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free.",
+                "Choose a smaller model or close other programs.",
+            )
+
+    def _note(self, *notes: str) -> None:
+        """Something for the user, said once in the life of a process."""
+        new = [note for note in notes if note not in self._told]
+        self._notes += new
+        self._told.update(new)
 
     def _make_room_for(self, model: Path) -> None:
         """Unload the other models if they and this one are too large together."""
@@ -152,9 +175,7 @@ class Engine:
         caches = sum(context.cache_bytes for context in self._contexts.values())
         if not self._weights or held + caches + model.stat().st_size <= self._memory:
             return
-        note = "The roles' models do not fit into memory together, so they are loaded in turn, which takes longer."
-        if note not in self._notes:
-            self._notes.append(note)
+        self._note("The roles' models do not fit into memory together, so they are loaded in turn, which takes longer.")
         for context in self._contexts.values():
             context.close()
         for weights in self._weights.values():
@@ -174,13 +195,14 @@ class Engine:
         spec, tokens = self._specs[role], self._context_tokens(role)
         if spec.context_tokens > tokens:
             told = f"{Path(spec.model).name} was trained for {tokens:,} tokens, so its context holds no more."
-            self._notes.append(told)
+            self._note(told)
         identity = {
             "model": spec.identity or _file_identity(spec.model),
             "adapter": _file_identity(adapter) if adapter else None,
             "gpu_layers": weights.gpu_layers,
         }
-        context = Context(weights, tokens, spec.threads, self.cancel, self._snapshots, identity)
+        place = self.cancel, self._snapshots, identity
+        context = Context(weights, tokens, spec.threads, *place, read_threads=spec.read_threads)
         if self._tuning and not spec.threads:
             try:
                 context.tune(self._tuning, identity)

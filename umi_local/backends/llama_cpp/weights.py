@@ -39,6 +39,10 @@ class Adapter:
         self.activated = llama_cpp.llama_adapter_get_alora_n_invocation_tokens(handle) > 0
 
 
+class NotLoaded(ModelCorrupt):
+    """llama.cpp took the file for none that it can load, or had no memory for it: it does not say which."""
+
+
 class Weights:
     """One loaded model file, shared by every role that plays on it."""
 
@@ -49,7 +53,7 @@ class Weights:
         params.use_extra_bufts = refuse_amx()
         handle = llama_cpp.llama_model_load_from_file(path.encode(), params)
         if not handle:
-            raise ModelCorrupt(f"llama.cpp could not load {path}.", "Is it a complete GGUF of a known architecture?")
+            raise NotLoaded(f"llama.cpp could not load {path}.", "Is it a complete GGUF of a known architecture?")
         self.path = path
         self.gpu_layers = gpu_layers
         self.handle = handle
@@ -62,6 +66,7 @@ class Weights:
         if vocabulary_only:
             return
         if llama_cpp.llama_model_has_encoder(handle) or not llama_cpp.llama_model_has_decoder(handle):
+            self.close()
             raise ModelCorrupt(f"{path} is not a text generation model.", "Use a decoder-only GGUF.")
 
     def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,14 +10,13 @@ import numpy as np
 from llguidance import LLMatcher
 
 from umi_local.backends.llama_cpp.context import CancelFlag, Cancelled, Context, Logits, shared_prefix
-from umi_local.backends.llama_cpp.drafting import Lookup
+from umi_local.backends.llama_cpp.drafting import Lookup, Payoff
 from umi_local.backends.llama_cpp.spec import ALL_FEATURES, Features
 from umi_local.backends.llama_cpp.weights import Weights, utf8_decoder
 from umi_local.errors import ConfigError, ModelFailed
 from umi_local.messages import Constraint, Sampling
 
 _SHORT_READING = 64  # pending tokens behind which a draft still fits into one batch
-_SHORT = 4  # pending tokens of a step that tells what writing costs
 
 
 class Guide:
@@ -81,14 +79,14 @@ def chooser(sampling: Sampling) -> Callable[[Logits], int]:
     return draw
 
 
-def _as_recorded(text: str, written: Written, weights: Weights) -> Callable[[Logits], int]:
-    """Chooses what comes next in a text, however much of it a grammar has forced."""
+def _as_recorded(text: str, written: Written, weights: Weights) -> Callable[[], int]:
+    """Gives the token that comes next in a text, however much of it a grammar has forced."""
 
-    def choose(_: Logits) -> int:
+    def following() -> int:
         left = weights.tokenize_content(text[len(written.text) :])
         return left[0] if left else min(weights.end_tokens)
 
-    return choose
+    return following
 
 
 @dataclass
@@ -122,7 +120,9 @@ class Turn:
     lookup: Lookup | None
     limit: int
     written: Written
+    recorded: Callable[[], int] | None = None
     pending: list[int] = field(default_factory=list)
+    payoff: Payoff = field(default_factory=Payoff)
 
     def begin(self, suffix: list[int]) -> None:
         """What is read first: the suffix, and what the grammar forces behind it."""
@@ -142,10 +142,9 @@ class Turn:
     def step(self) -> None:
         """Evaluate what is pending, with a draft behind it where one is worth it, and take every token that stands."""
         draft = self._draft()
-        started = time.monotonic()
         logits = self.context.read(self.pending + draft, len(draft) + 1)
         self.written.evaluated += len(self.pending) + len(draft)
-        read, held, accepted = len(self.pending), 0, 0
+        held, accepted = 0, 0
         while True:
             new = self._next(logits[held])
             held_of_new = shared_prefix(new, draft[held:])
@@ -158,12 +157,16 @@ class Turn:
             self.context.take_back(len(draft) - held - held_of_new)
         self.written.drafted += len(draft)
         self.written.accepted += accepted
-        if read <= _SHORT:  # a long reading says nothing of what a token costs
-            self._account(time.monotonic() - started, len(draft), accepted)
+        if draft:
+            self.payoff.drafted(len(draft), accepted)
+        else:
+            self.payoff.stepped()
 
     def _next(self, logits: Logits) -> list[int]:
         """The token chosen from the logits and those that the grammar forces behind it; none at the turn's end."""
         token = self.guide.pick(logits, self.choose)
+        if self.recorded is not None:
+            token = self.recorded()
         if token in self.context.weights.end_tokens:
             self.written.finished = True
             return []
@@ -177,16 +180,10 @@ class Turn:
         return new
 
     def _draft(self) -> list[int]:
-        if self.lookup is None or len(self.pending) > _SHORT_READING or not self.context.payoff.worth_it:
+        if self.lookup is None or len(self.pending) > _SHORT_READING or not self.payoff.worth_it:
             return []
         proposed = self.lookup.propose()[: max(0, self.context.room - len(self.pending))]
         return proposed[: self.guide.allowed(proposed)]
-
-    def _account(self, seconds: float, drafted: int, accepted: int) -> None:
-        if drafted:
-            self.context.payoff.drafted(seconds, drafted, accepted)
-        else:
-            self.context.payoff.stepped(seconds)
 
 
 def write(
@@ -201,15 +198,15 @@ def write(
 ) -> Written:
     """Read a turn's suffix on the fork and write until the turn ends, is cancelled or reaches its limit.
 
-    With `recorded` the turn is that text: the model evaluates all it would, and its choice is not asked for.
+    With `recorded` the turn is that text: the model evaluates and chooses as ever, and its choice is not followed.
     """
     guide = Guide(context.weights, constraint, features.forcing)
     lookup = Lookup() if features.drafting and context.rewinds else None
     if lookup:
         lookup.extend(context.held)
     written = Written()
-    choose = chooser(sampling) if recorded is None else _as_recorded(recorded, written, context.weights)
-    turn = Turn(context, guide, choose, on_text, lookup, sampling.max_tokens, written)
+    told = None if recorded is None else _as_recorded(recorded, written, context.weights)
+    turn = Turn(context, guide, chooser(sampling), on_text, lookup, sampling.max_tokens, written, told)
     turn.begin(suffix)
     try:
         while not turn.ended and context.room > 0:
