@@ -6,7 +6,9 @@ All tools are allowed here: what a person would refuse is not what these tests a
 from __future__ import annotations
 
 import gzip
+import ipaddress
 import os
+import re
 import socket
 import threading
 import time
@@ -19,12 +21,26 @@ from typing import Any
 import pytest
 
 from umi_local.messages import Observation, ToolCall
+from umi_local.paths import config_dir, data_dir
 from umi_local.plain import printable, visible
-from umi_local.toolbox import Approval, AuditLog, Journal, LocalToolbox, ToolContext, ToolError, Workspace, policy_of
+from umi_local.toolbox import (
+    Approval,
+    ApprovalRequest,
+    AuditLog,
+    Journal,
+    LocalToolbox,
+    Rule,
+    ToolContext,
+    ToolError,
+    Workspace,
+    policy_of,
+)
+from umi_local.toolbox import isolation as isolating
 from umi_local.toolbox.isolation import Isolation, isolation
 from umi_local.tools import BUILTIN_TOOLS, python, web
-from umi_local.tools.web import fetch, is_public
+from umi_local.tools.web import fetch, fetch_url, is_public
 
+CONTEXT = ToolContext(Workspace(Path()), Path("notes.md"))
 SECRET = "the-secret-of-the-user"
 ISOLATED = isolation() in (Isolation.NAMESPACES, Isolation.BUBBLEWRAP)
 posix = pytest.mark.skipif(os.name != "posix", reason="links and FIFOs of POSIX")
@@ -268,6 +284,168 @@ def test_no_bomb_goes_off(victim: Victim, code: str) -> None:
     assert seen.is_error
     assert time.monotonic() - started < 40
     victim.check(seen)
+
+
+@pytest.mark.usefixtures("_short")
+@pytest.mark.skipif(not ISOLATED, reason="this system offers no namespaces")
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (
+            "import mmap, os, time\nfor _ in range(4): os.fork()\nx = mmap.mmap(-1, 150_000_000)\n"
+            "x.write(b'x' * 150_000_000)\ntime.sleep(60)",
+            "MemoryError",
+        ),
+        (
+            "import os, time\nfor i in range(1000):\n    f = os.memfd_create('a')\n"
+            "    for _ in range(4): os.write(f, b'x' * 2_000_000)\n    if i % 100 == 99: os.fork()\ntime.sleep(60)",
+            "MemoryError|Too many open files",
+        ),
+        (
+            "import ctypes, time\nc = ctypes.CDLL(None)\nc.shmat.restype = ctypes.c_void_p\nfor _ in range(40):\n"
+            "    a = c.shmat(c.shmget(0, 60_000_000, 0o1600), None, 0)\n"
+            "    ctypes.memset(ctypes.c_void_p(a), 1, 60_000_000)\n    c.shmdt(ctypes.c_void_p(a))\ntime.sleep(60)",
+            "MemoryError",
+        ),
+        ("import os\nx = [os.open('/dev/null', 0) for _ in range(100_000)]", "Too many open files"),
+    ],
+)
+def test_memory_counts_that_belongs_to_no_process_alone(victim: Victim, code: str, told: str) -> None:
+    """Not by the clock: all of it would be there by then."""
+    seen = victim.run("run_python", code=code)
+    assert re.search(told, seen.content)
+    victim.check(seen)
+
+
+@pytest.mark.skipif(not ISOLATED, reason="this system offers no namespaces")
+def test_a_python_in_the_home_folder_does_not_show_the_rest_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "share/keyrings").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setattr("sys.base_prefix", str(tmp_path))
+    shown = [Path(path) for path in isolating._shown(())]
+    assert any((tmp_path / "bin").is_relative_to(path) for path in shown)
+    assert not any((tmp_path / "share/keyrings").is_relative_to(path) for path in shown)
+
+
+def test_nobody_writes_its_own_permissions(victim: Victim) -> None:
+    """The workspace may be a home folder, in which umi-local's own files lie, too."""
+    inside = Workspace(config_dir().parent.parent)
+    box = replace(victim.box, context=replace(victim.box.context, workspace=inside))
+    for folder in (config_dir(), data_dir()):
+        for name in ("always.txt", "config.toml", "tools/mine.py", "mcp.json", "mcp-trusted.json"):
+            path = (folder / name).relative_to(inside.root)
+            seen = box.run(ToolCall("write_file", {"path": str(path), "content": "run_python\n"}))
+            assert "only a person" in seen.content
+            assert not (folder / name).exists()
+
+
+@posix
+def test_a_link_that_is_turned_while_a_person_decides_leads_nowhere(victim: Victim) -> None:
+    (victim.inside / "locked").mkdir()
+    for name in ("notes/a.md", "locked/b.md"):
+        (victim.inside / name).write_text("old", encoding="utf-8")
+    link = victim.inside / "cur"
+    link.symlink_to("notes/a.md")
+
+    def turn(_: ApprovalRequest) -> bool:
+        link.unlink()
+        link.symlink_to("locked/b.md")
+        return True
+
+    victim.box.approval.policy, victim.box.approval.ask = policy_of(deny=["*(path=locked/**)"]), turn
+    seen = victim.run("write_file", path="cur", content="new")
+    assert seen.is_error
+    assert (victim.inside / "locked/b.md").read_text(encoding="utf-8") == "old"
+    assert "has changed since" in str(list(victim.log.lines())[-1])
+
+
+def test_a_denied_folder_is_not_listed(victim: Victim) -> None:
+    (victim.inside / "private").mkdir()
+    (victim.inside / "private/tax-fraud.txt").write_text("x", encoding="utf-8")
+    victim.box.approval.policy = policy_of(allow=["*"], deny=["*(path=private/**)"])
+    assert "tax-fraud" not in victim.run("list_files", path="private").content
+    assert "tax-fraud" not in victim.run("search_files", text="x").content
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://a.example.org/x", True),
+        ("https://evil.com?x=.example.org/a", False),
+        ("https://evil.com#.example.org/a", False),
+        ("https://evil.com/.example.org/a", False),
+        ("https://a.example.org./x", True),
+    ],
+)
+def test_a_rule_on_hosts_fits_no_other_host(url: str, allowed: bool) -> None:
+    rule = policy_of(allow=["fetch_url(url=https://*.example.org/**)"]).rules[0]
+    assert fetch_url.scope
+    assert rule.fits("fetch_url", fetch_url.scope(CONTEXT, {"url": url})) is allowed
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example/private/x",
+        "https://evil.example./private/x",
+        "https://EVIL.example/private/x",
+        "https://evil.example/%70rivate/x",
+        "https://evil.example/public/%2e%2e/private/x",
+        "https://evil.example/public/../private/x#y",
+        "https://evil.example:443/./private/x",
+    ],
+)
+def test_an_address_is_compared_in_one_way_of_writing_it(url: str) -> None:
+    assert fetch_url.scope
+    assert fetch_url.scope(CONTEXT, {"url": url}) == {"url": "https://evil.example/private/x"}
+
+
+@pytest.mark.parametrize(
+    "address", ["64:ff9b:1::a00:1", "::ffff:0:7f00:1", "192.88.99.1", "5f00::1", "4000::1", "3fff::1"]
+)
+def test_what_older_pythons_call_global_is_not_public(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("value", ["notes/../../etc/passwd", "notes/..", "notes\\..\\x", "notes/%2e%2e/x"])
+def test_no_pattern_allows_what_leads_up_and_a_denial_sees_where(value: str) -> None:
+    assert not policy_of(allow=["fs__*(path=notes/**)"]).find("fs__read", {"path": value})
+    assert policy_of(deny=["fs__*(path=private/**)"]).find("fs__read", {"path": "notes/../private/x"})
+    exactly = Rule.exactly("fs__read", {"path": "a/../b"})
+    assert exactly.fits("fs__read", {"path": "a/../b"})
+
+
+def test_a_file_too_large_to_be_kept_is_left_alone(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("umi_local.tools.files.MAX_KEPT", 1000)
+    (victim.inside / "log.txt").write_text("x" * 1001, encoding="utf-8")
+    seen = victim.run("write_file", path="log.txt", content="y")
+    assert "too much to be kept" in seen.content
+    assert (victim.inside / "log.txt").stat().st_size == 1001
+
+
+def test_a_write_that_fails_leaves_nothing_to_undo(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise ToolError("no room")
+
+    victim.run("write_file", path="a.txt", content="one")
+    monkeypatch.setattr(Workspace, "replace", full)
+    assert victim.run("write_file", path="a.txt", content="two").is_error
+    journal = victim.box.context.journal
+    assert journal is not None
+    undone = journal.undo()
+    assert undone is not None
+    assert not undone.problem
+    assert not (victim.inside / "a.txt").exists()
+
+
+def test_code_without_a_sandbox_taints(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim.run("calculator", expression="1+1")
+    assert not victim.box.approval.taint
+    monkeypatch.setattr("umi_local.toolbox.approval.isolation", lambda: Isolation.NONE)
+    victim.run("run_python", code="print(1)")
+    assert "run_python" in victim.box.approval.taint
 
 
 ADDRESSES = [

@@ -62,7 +62,8 @@ def test_what_is_wrong_is_told_in_a_sentence(file: str, text: str, problem: str)
 def test_doctor_tells_of_sandbox_and_servers_and_nothing_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_TOKEN", "very-secret-value")
     ServerFile(servers_file()).add(
-        "hub", {"command": "x", "args": ["--token=abcdef123"], "env": {"T": "${env:HUB_TOKEN}"}}
+        "hub",
+        {"command": "x", "args": ["--from", "https://example.org/?code=abcdef123"], "env": {"T": "${env:HUB_TOKEN}"}},
     )
     found = examination()
     assert found["safety"]["sandbox"] in ("bubblewrap", "namespaces", "seatbelt", "none")
@@ -72,7 +73,13 @@ def test_doctor_tells_of_sandbox_and_servers_and_nothing_secret(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "text", ["--api-key=hunter22", "https://me:hunter22@example.org", "Authorization: Bearer hunter22", "sk-hunter22"]
+    "text",
+    [
+        *("--api-key=hunter22", "https://me:hunter22@example.org", "Authorization: Bearer hunter22", "sk-hunter22"),
+        *("--pat hunter22", "--password=abc,hunter22", "--secret=p@hunter22", "ghp_hunter22", "xoxb-hunter22"),
+        *("AKIAhunter22", "Basic hunter22==", "https://hunter22@example.org/mcp", "https://x.org/?code=hunter22"),
+        *('{"token": "hunter22"}', "aB3hunter22aB3aB3aB3aB3aB3aB3aB3aB3aB3"),
+    ],
 )
 def test_what_looks_like_a_key_is_blotted_out(text: str) -> None:
     assert "hunter22" not in without_secrets(text)

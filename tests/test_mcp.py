@@ -18,11 +18,13 @@ import pytest
 from umi_local.constraints import inexpressible
 from umi_local.errors import ConfigError, UsageError
 from umi_local.mcp import Manager, ServerFile, tools_of, trust
+from umi_local.mcp.servers import followed
 from umi_local.mcp.tools import narrowed
 from umi_local.messages import Observation, ToolCall, ToolSpec
 from umi_local.styles.data import chat_style
-from umi_local.toolbox import Approval, LocalToolbox, ToolContext, ToolError, Workspace, policy_of
+from umi_local.toolbox import Approval, AuditLog, LocalToolbox, ToolContext, ToolError, Workspace, policy_of
 
+LOOP = {"$ref": "#/$defs/A"}
 HOSTILE = str(Path(__file__).with_name("hostile_server.py"))
 
 
@@ -238,6 +240,13 @@ def test_what_is_no_server_is_told_in_a_sentence(tmp_path: Path) -> None:
         ({"command": "x", "env": {"API_TOKEN": "abc"}}, "looks like a secret"),
         ({"url": "https://x", "headers": {"Authorization": "Bearer abc"}}, "looks like a secret"),
         ({"command": "x", "shell": True}, "shell"),
+        ({"command": "x", "env": {"API_TOKEN": "abc${env:HOME}"}}, "looks like a secret"),
+        ({"command": "x", "env": {"DATABASE": "postgres://me:abc@host/db"}}, "looks like a secret"),
+        ({"command": "x", "args": ["--api-key=abc"]}, "looks like a secret"),
+        ({"command": "x", "args": ["--github-token", "abc"]}, "looks like a secret"),
+        ({"command": "x", "args": ["postgres://me:abc@host/db"]}, "looks like a secret"),
+        ({"url": "https://x/mcp?api_key=abc"}, "looks like a secret"),
+        ({"url": "https://me:abc@x/mcp"}, "holds a password"),
     ],
 )
 def test_a_server_that_is_not_described_as_it_must_be_is_refused(
@@ -247,6 +256,43 @@ def test_a_server_that_is_not_described_as_it_must_be_is_refused(
     with pytest.raises(UsageError, match=problem):
         file.add("srv", told)
     assert not file.path.exists()
+
+
+def test_references_are_followed_in_arguments_and_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "abc")
+    file = ServerFile(tmp_path / "mcp.json")
+    told = ["--token=${env:MY_TOKEN}", "--token-file", "x", "--token", "${env:MY_TOKEN}", "--verbose"]
+    assert [followed(arg) for arg in file.add("srv", {"command": "x", "args": told}).args] == [
+        *("--token=abc", "--token-file", "x", "--token", "abc", "--verbose")
+    ]
+    assert followed(file.add("hub", {"url": "https://x/mcp?key=${env:MY_TOKEN}"}).url) == "https://x/mcp?key=abc"
+    assert "abc" not in file.path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"x": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"anyOf": [LOOP, {"type": "string"}]}}},
+        {"properties": {"x": {"$ref": "#/$defs/missing"}}},
+        {"properties": {"x": {"type": "wat"}}},
+        {"properties": {"x": {"enum": 5}}},
+        {"properties": {"x": {"type": "number", "multipleOf": 0}}},
+    ],
+)
+def test_a_schema_that_nothing_can_be_checked_with_is_an_observation(
+    tmp_path: Path, schema: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = {"name": "bad", "description": "", "parameters": {"type": "object", **schema}}
+    monkeypatch.setattr("umi_local.mcp.connection.Connection.tools", lambda _self: [described])
+    file = ServerFile(tmp_path / "mcp.json")
+    file.add("srv", {"command": sys.executable})
+    manager = Manager(file)
+    trust(tmp_path / "pins.json", "srv", manager.offers("srv"))
+    log = AuditLog(tmp_path / "audit.jsonl")
+    context = ToolContext(Workspace(tmp_path), tmp_path / "notes.md")
+    box = LocalToolbox(tools_of(manager, file, tmp_path / "pins.json"), context, Approval(audit=log))
+    assert box.run(ToolCall("srv__bad", {"x": 1})).is_error
+    assert "refused" in str(list(log.lines()))
 
 
 def test_a_variable_that_is_not_set_is_told_before_anything_runs(tmp_path: Path) -> None:

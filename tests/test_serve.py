@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -219,6 +220,45 @@ def test_a_client_that_leaves_frees_its_turn(serve: Callable[..., Served], strea
         time.sleep(0.05)
     assert served.echo.cancelled
     assert served.ask("next").status_code == 200
+
+
+def test_the_next_run_waits_for_one_that_was_left_and_does_not_stop_at_once() -> None:
+    """A tool cannot be cancelled in the middle, and a web framework cancels again and again."""
+    at_work, most, ended = 0, 0, threading.Event()
+
+    class Deaf:
+        def run(self, query: str, history: Sequence[Message], emit: Emit) -> Trajectory:
+            nonlocal at_work, most
+            at_work += 1
+            most = max(most, at_work)
+            emit(TextWritten(Role.PLANNER, "at work"))
+            time.sleep(0.5 if query == "first" else 0)
+            at_work -= 1
+            if query == "first":
+                ended.set()
+            return Trajectory(query, answer="done", stop=StopReason.ANSWERED)
+
+        def cancel(self) -> None:
+            pass
+
+    async def act() -> None:
+        engine, begun = Engine(Deaf(), 2, 30), asyncio.Event()
+
+        async def first() -> None:
+            async for _ in engine.events("first", ()):
+                begun.set()
+
+        left = asyncio.create_task(first())
+        await begun.wait()
+        while not left.done():
+            left.cancel()
+            await asyncio.sleep(0)
+        assert not ended.is_set()
+        assert [type(event) async for event in engine.events("second", ())] == [TextWritten]
+        assert ended.is_set()
+
+    asyncio.run(act())
+    assert most == 1
 
 
 def test_an_answer_that_takes_too_long_is_stopped(serve: Callable[..., Served]) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -239,6 +240,40 @@ def test_messages_alternate_and_end_with_what_is_asked_for() -> None:
     assert messages[1].content.startswith("A train to York, please.\n")
     assert messages[2].content == "Use find_train. Next: caller."
     assert messages[3].content == chat_style().cues["caller"]
+
+
+def test_nothing_is_sent_on_to_another_host_nor_told_of_another_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, dict[str, str]]] = []
+
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, dict(self.headers)))
+            self.send_response(307)
+            self.send_header("Location", f"http://127.0.0.1:{elsewhere}/v1/models")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-secret")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-secret")
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as first,
+        ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as other,
+    ):
+        elsewhere = other.server_port
+        for server in (first, other):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        backend = ServerBackend(Server(f"http://127.0.0.1:{first.server_port}/v1"))
+        with pytest.raises(ModelFailed):
+            backend.describe(Role.PLANNER)
+        backend.close()
+        first.shutdown()
+        other.shutdown()
+    assert {path for path, _ in seen} == {"/v1/models"}
+    told = [headers for _, headers in seen]
+    assert all(headers["Host"] == f"127.0.0.1:{first.server_port}" for headers in told)
+    assert "secret" not in str(told)
 
 
 def test_what_stays_on_this_computer_goes_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

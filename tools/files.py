@@ -11,12 +11,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
+from umi_local.paths import config_dir, data_dir
 from umi_local.plain import visible
 from umi_local.toolbox import PROJECT_FILE, Effect, ToolContext, ToolError, Workspace, tool
 
 MAX_LISTED = 100
 MAX_READ = 200_000  # bytes
 MAX_WRITTEN = 1_000_000  # bytes
+MAX_KEPT = 50_000_000  # bytes of a file that is to be replaced
 MAX_SEARCHED_FILES = 5_000
 MAX_SEARCHED_SIZE = 5_000_000  # bytes of one file
 MAX_HITS = 30
@@ -38,7 +40,7 @@ def list_files(context: ToolContext, path: Annotated[str, "folder; empty for the
         return _entry(folder)
     if not folder.is_dir():
         raise ToolError(f"There is no folder {path}. list_files without a path shows what there is.")
-    entries = [entry for entry in folder.iterdir() if _listed(context.workspace, entry)]
+    entries = [entry for entry in folder.iterdir() if _listed(context, entry)]
     entries.sort(key=lambda entry: (entry.is_file(), entry.name.lower()))
     lines = [_entry(entry) for entry in entries[:MAX_LISTED]]
     if len(entries) > MAX_LISTED:
@@ -51,14 +53,14 @@ def _folder(workspace: Workspace, path: str) -> Path:
     return workspace.resolve("." if path.strip() in ("", "/") else path)
 
 
-def _listed(workspace: Workspace, entry: Path) -> bool:
+def _listed(context: ToolContext, entry: Path) -> bool:
     if entry.name.startswith("."):
         return False
     try:
-        real = workspace.resolve(str(entry))  # a link that leads outside is not even measured
+        real = context.workspace.resolve(str(entry))  # a link that leads outside is not even measured
     except ToolError:
         return False
-    return real.is_file() or real.is_dir()
+    return (real.is_file() or real.is_dir()) and context.permitted({"path": context.workspace.name(real)})
 
 
 def _entry(path: Path) -> str:
@@ -215,17 +217,21 @@ def _write_preview(context: ToolContext, arguments: Mapping[str, Any]) -> str:
     name = context.workspace.name(file)
     if not file.exists():
         return visible(f"new file {name}\n{content}")
-    old = _decoded(_content(context.workspace, file))
+    held = _content(context.workspace, file)
+    old = None if held is None else _decoded(held)
     if old is None:
-        return visible(f"replaces {name}, which is not text ({size(file.stat().st_size)}), by\n{content}")
+        what = "which is not text" if held is not None else "all of it"
+        return visible(f"replaces {name}, {what} ({size(file.stat().st_size)}), by\n{content}")
     lines = difflib.unified_diff(_lines(old), _lines(content), name, name)
     diff = "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
     return visible(diff) or f"no change to {name}"
 
 
-def _content(workspace: Workspace, file: Path) -> bytes:
+def _content(workspace: Workspace, file: Path) -> bytes | None:
+    """What a file holds; None where that is too much to compare and to keep."""
     with workspace.open(file) as stream:
-        return stream.read()
+        held = stream.read(MAX_KEPT + 1)
+    return held if len(held) <= MAX_KEPT else None
 
 
 def _lines(text: str) -> list[str]:
@@ -252,12 +258,21 @@ def write_file(
     if len(data) > MAX_WRITTEN:
         raise ToolError(f"The content is too long: a file may have {MAX_WRITTEN:,} bytes.")
     existed = file.exists()
+    held = _content(context.workspace, file) if existed else b""
+    if held is None:
+        raise ToolError(f"{path} has more than {size(MAX_KEPT)}, too much to be kept for undoing, so it was left.")
+    kept = None
     if context.journal is not None:
         try:
-            context.journal.keep(file, _content(context.workspace, file) if existed else None, data)
+            kept = context.journal.keep(file, held if existed else None, data)
         except OSError as error:
             raise ToolError(f"What {path} held could not be kept, so it was left: {error.strerror}.") from None
-    context.workspace.replace(file, data)
+    try:
+        context.workspace.replace(file, data)
+    except ToolError:
+        if context.journal is not None and kept:
+            context.journal.drop(kept)  # nothing was changed
+        raise
     return f"{'Replaced' if existed else 'Created'} {context.workspace.name(file)} ({size(len(data))})."
 
 
@@ -270,6 +285,8 @@ def _writable(workspace: Workspace, path: str) -> Path:
     # Whoever is held to rules must not rewrite them. File systems may ignore case.
     if file.name.lower() == PROJECT_FILE or file == (workspace.root / PROJECT_FILE).resolve():
         raise ToolError(f"{path} holds the rules of this folder, which only a person may change.")
+    if any(file.is_relative_to(folder.resolve()) for folder in (config_dir(), data_dir())):
+        raise ToolError(f"{path} belongs to umi-local itself, whose settings and sessions only a person may change.")
     nearest = next(parent for parent in file.parents if parent.exists())
     if not nearest.is_dir():
         raise ToolError(f"{workspace.name(nearest)} is a file, so no file can be inside it.")

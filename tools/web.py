@@ -30,6 +30,11 @@ MAX_REDIRECTS = 5
 MAX_BYTES = 1_000_000
 MAX_TEXT = 20_000  # characters
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")  # all that is given out; older Pythons call more of it global
+# To the IPv6 of a network that nobody knows, and for documents, which older Pythons do not know either.
+_RELAYS, _DOCUMENTS = ipaddress.IPv4Network("192.88.99.0/24"), ipaddress.IPv6Network("3fff::/20")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_NO_TEXT = ("punycode", "idna", "unicode-escape", "raw-unicode-escape")  # codecs that are slow, or none of texts
 
 
 def _preview(_context: ToolContext, arguments: Mapping[str, Any]) -> str:
@@ -37,7 +42,7 @@ def _preview(_context: ToolContext, arguments: Mapping[str, Any]) -> str:
 
 
 def _scope(_context: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:
-    """The address as it will be asked for: host in lower case, `..` resolved, nothing left out."""
+    """The address as it will be asked for, written in the one way that there is of writing it."""
     return {"url": str(_checked(_complete(arguments["url"])))}
 
 
@@ -59,8 +64,10 @@ def is_public(address: Address) -> bool:
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
         if inner:
             return is_public(inner)
-        if address.is_site_local:
+        if address not in _GLOBAL_IPV6 or address in _DOCUMENTS:
             return False
+    elif address in _RELAYS:
+        return False
     return address.is_global and not address.is_multicast
 
 
@@ -153,7 +160,29 @@ def _checked(url: str, origin: httpx.URL | None = None) -> httpx.URL:
         raise ToolError(f"{url!r} is not a web address; it must start with http:// or https://.")
     if parsed.userinfo:
         raise ToolError("A web address with a user name or password is not fetched.")
-    return parsed
+    path, mark, query = parsed.raw_path.decode("ascii").partition("?")
+    host = parsed.host.rstrip(".")
+    if not host:
+        raise ToolError(f"{url!r} is not a web address.")
+    return parsed.copy_with(host=host, raw_path=f"{_normal(path)}{mark}{query}".encode("ascii"), fragment=None)
+
+
+def _normal(path: str) -> str:
+    """A path as servers understand it (RFC 3986, 6.2.2): rules must not be got around by writing it otherwise."""
+
+    def plain(found: re.Match[str]) -> str:
+        char = chr(int(found[1], 16))
+        return char if char in _UNRESERVED else found[0].upper()
+
+    held: list[str] = []
+    parts = re.sub("%([0-9A-Fa-f]{2})", plain, path).split("/")[1:]
+    for part in parts:
+        if part == "..":
+            held[-1:] = []
+        elif part != ".":
+            held.append(part)
+    ends_open = parts and parts[-1] in (".", "..")
+    return "/" + "/".join([*held, ""] if ends_open and held else held)
 
 
 def _got(client: httpx.Client, url: httpx.URL, addresses: list[Address]) -> _Answer:
@@ -209,9 +238,10 @@ def _told(url: httpx.URL, answer: _Answer) -> str:
 
 
 def _decoded(body: bytes, charset: str | None) -> str:
+    known = "utf-8" if not charset or charset.lower().replace("_", "-") in _NO_TEXT else charset
     try:
-        return body.decode(charset or "utf-8", errors="replace").strip()
-    except LookupError:
+        return body.decode(known, errors="replace").strip()
+    except (LookupError, ValueError):
         return body.decode(errors="replace").strip()
 
 

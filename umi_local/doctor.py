@@ -24,15 +24,23 @@ from umi_local.settings import load_settings
 from umi_local.toolbox.isolation import isolation
 
 _PACKAGES = ("umi-local", "llama-cpp-python", "llguidance", "textual", "torch", "openai", "mcp", "uvicorn")
-_SECRET = re.compile(
-    r"(?i)((?:key|token|secret|passw\w*|auth\w*)[=:\s]+|://[^/\s:@]+:|bearer\s+|\bsk-)(?:bearer\s+)?[^\s@&,]{4,}"
-)
+# What follows a word for a secret; credentials in addresses and headers; the forms of well-known services' keys; and
+# whatever is long and mixes letters and digits as only generated text does.
+_SECRETS = (
+    re.compile(r"(?i)((?:key|token|secret|passw\w*|auth\w*|\bpat|cookie|credential\w*|[?&]code)[\"']?\s*[=:\s]\s*[\"']?)"
+               r"(?!\$\{)(?:bearer\s+|basic\s+|token\s+)?[^\s\"'&]{4,}"),
+    re.compile(r"(://)[^/\s@]+(?=@)"),
+    re.compile(r"(?i)\b((?:bearer|basic)\s+)[^\s\"']{4,}"),
+    re.compile(r"\b((?:sk|pk|rk|ghp|gho|ghu|ghs|ghr|github_pat|glpat|xox[a-z]|hf|npm|pypi)[-_])[\w-]{4,}"),
+    re.compile(r"\b(AKIA|ASIA|AIza)[\w-]{8,}"),
+    re.compile(r"()\b(?=[\w+/]*\d)(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])[\w+/]{32,}={0,2}"),
+)  # fmt: skip
 _COMPILERS = ("cc", "c++", "cmake")
 
 
 def examination() -> dict[str, Any]:
     """The facts as JSON, by subject. What cannot be found out says why instead."""
-    return {
+    found = {
         "schema_version": 1,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "machine": _machine(),
@@ -44,6 +52,7 @@ def examination() -> dict[str, Any]:
         "mcp_servers": _attempt(_servers),
         "tools_left_out": _attempt(_left_out),
     }
+    return {subject: _cleaned(facts) for subject, facts in found.items()}
 
 
 def _version(name: str) -> str | None:
@@ -119,7 +128,7 @@ def _safety() -> dict[str, Any]:
     return {
         "sandbox": isolation().value,
         "rules": {ruling: len(rules) for ruling, rules in permissions.model_dump().items()},
-        "always_allowed": [without_secrets(str(rule)) for rule in kept_rules()],
+        "always_allowed": [str(rule) for rule in kept_rules()],
         "taken_back_with": "umi-local tools revoke",
         "decisions_kept": audit_file().read_bytes().count(b"\n") if audit_file().is_file() else 0,
     }
@@ -131,7 +140,7 @@ def _servers() -> dict[str, Any]:
     trusted = trusted_names(trusted_file())
     return {
         name: {
-            "at": without_secrets(server.where),
+            "at": server.where,
             "variables": sorted(server.env),
             "on": not server.disabled,
             "trusted_tools": len(trusted.get(name, ())),
@@ -141,13 +150,26 @@ def _servers() -> dict[str, Any]:
 
 
 def _left_out() -> list[str]:
-    return [without_secrets(problem) for problem in extensions().problems]
+    return list(extensions().problems)
 
 
 def without_secrets(text: str) -> str:
     """A text fit for a bug report: what looks like a key is blotted out, the home folder is called ~."""
-    text = _SECRET.sub(lambda found: f"{found[1]}[removed]", text)
+    for secret in _SECRETS:
+        text = secret.sub(lambda found: f"{found[1]}[removed]", text)
     return text.replace(str(Path.home()), "~")
+
+
+def _cleaned(value: Any) -> Any:
+    """Facts with every text in them as `without_secrets` leaves it."""
+    match value:
+        case str():
+            return without_secrets(value)
+        case dict():
+            return {key: _cleaned(held) for key, held in value.items()}
+        case list() | tuple():
+            return [_cleaned(held) for held in value]
+    return value
 
 
 def _attempt(find: Any) -> Any:

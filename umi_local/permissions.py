@@ -101,6 +101,17 @@ def take_back(rule: str) -> None:
         raise cannot_write(path, error) from error
 
 
+def take_back_of(server: str) -> None:
+    """Forget what was allowed for good of an MCP server's tools: another server may come to have its name.
+
+    Raises:
+        StorageError: it cannot be written down.
+    """
+    for rule in kept_rules():
+        if rule.tool.startswith(f"{server}__"):
+            take_back(str(rule))
+
+
 def _own(settings: Settings) -> tuple[Rule, ...]:
     return _rules(settings.permissions, str(config_dir() / "config.toml"))
 

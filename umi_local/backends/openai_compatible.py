@@ -49,9 +49,11 @@ class ServerBackend:
             # Local servers want none, but the package wants something.
             api_key=os.environ.get(KEY_VARIABLE) or "none",
             timeout=openai.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
-            # What is said to stay on this computer must not go through a proxy of the environment.
-            http_client=openai.DefaultHttpxClient(trust_env=False) if server.is_this_machine else None,
+            # What is said to stay on this computer must not go through a proxy of the environment, and what is said to
+            # go to one host must not be sent on to another.
+            http_client=openai.DefaultHttpxClient(trust_env=not server.is_this_machine, follow_redirects=False),
         )
+        self._client.organization = self._client.project = None  # of the environment, and another service's
         self._lock = threading.Lock()
         self._info: ModelInfo | None = None
         self._turns: set[_Turn] = set()

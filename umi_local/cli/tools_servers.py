@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import keyword
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -88,14 +90,16 @@ def remove(name: ServerArgument) -> None:
     Examples:
       umi-local tools rm time
 
-    Remove an MCP server and what was trusted of it.
+    Remove an MCP server, what was trusted of it and what was allowed of it for good.
     """
     from umi_local.mcp import ServerFile
     from umi_local.mcp import trust as remember
     from umi_local.paths import servers_file, trusted_file
+    from umi_local.permissions import take_back_of
 
     ServerFile(servers_file()).remove(name)
     remember(trusted_file(), name, [])
+    take_back_of(name)
     typer.echo(f"Removed {name}.", err=True)
 
 
@@ -111,8 +115,11 @@ def new(name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, 
     from umi_local.extensions import TEMPLATE, TEST_TEMPLATE, own_folder
     from umi_local.paths import private_dir
 
-    if not name.isidentifier() or not name.islower():
-        raise UsageError(f"{name!r} is no name for a tool.", "Use lower-case letters, digits and _.")
+    hidden = name.startswith(("_", "test_"))  # such files are no tools
+    if not name.isidentifier() or not name.islower() or keyword.iskeyword(name) or hidden:
+        raise UsageError(
+            f"{name!r} is no name for a tool.", "Use lower-case letters, digits and _, such as word_count."
+        )
     if name in {tool.name for tool in known_tools()}:
         raise UsageError(f"There is a tool {name} already.", "Choose another name.")
     folder = private_dir(own_folder())
@@ -154,8 +161,13 @@ def _line(offer: Offer) -> str:
     from umi_local.mcp.tools import plain_text
     from umi_local.plain import printable
 
-    told = f"left out: {offer.problem}" if offer.problem else plain_text(offer.described["description"])
-    return printable(f"  {offer.name}  {told}")
+    if offer.problem:
+        return printable(f"  {offer.name}  left out: {offer.problem}")
+    # All that the model will read of it, since all of that may try to talk it into something.
+    lines = [f"  {offer.name}  {plain_text(offer.described['description'])}"]
+    for name, told in offer.spec().parameters.get("properties", {}).items():
+        lines.append(f"      {name}: {json.dumps(told, ensure_ascii=False)}")
+    return printable("\n".join(lines))
 
 
 def _pair(text: str) -> tuple[str, str]:

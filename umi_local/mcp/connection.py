@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from umi_local.errors import ConfigError
-from umi_local.mcp.servers import Server, resolved
+from umi_local.mcp.servers import Server, followed, resolved
 from umi_local.toolbox import ToolError
 
 if TYPE_CHECKING:
@@ -112,12 +112,15 @@ class Connection:
         with open(os.devnull, "w") as silent:  # noqa: PTH123 - what servers log is not for our terminal
             if server.command:
                 parameters = StdioServerParameters(
-                    command=server.command, args=list(server.args), env=resolved(server.env), cwd=server.cwd
+                    command=server.command,
+                    args=[followed(arg) for arg in server.args],
+                    env=resolved(server.env),
+                    cwd=server.cwd,
                 )
                 transport: Any = stdio_client(parameters, errlog=silent)
             else:
                 http = create_mcp_http_client(headers=resolved(server.headers))
-                transport = streamable_http_client(server.url, http_client=http)
+                transport = streamable_http_client(followed(server.url), http_client=http)
             async with Client(transport, read_timeout_seconds=server.timeout) as client:
                 if self._given_up:
                     return

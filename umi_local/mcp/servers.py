@@ -3,8 +3,8 @@
     {"mcpServers": {"time": {"command": "python", "args": ["-m", "mcp_server_time"]},
                     "hub":  {"url": "https://example.org/mcp", "headers": {"Authorization": "${keyring:hub/me}"}}}}
 
-A server gets no variable of ours but PATH and the like; others are listed in `env`. A value may be `${env:NAME}` or
-`${keyring:SERVICE/USER}`, and where the name sounds like a secret it must be.
+A server gets no variable of ours but PATH and the like; others are listed in `env`. Any value, argument or address may
+hold `${env:NAME}` or `${keyring:SERVICE/USER}`, and what sounds like a secret must.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -25,6 +27,9 @@ from umi_local.paths import cannot_write
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
 _REFERENCE = re.compile(r"\$\{(env|keyring):([^}]+)\}")
 _SECRET = re.compile(r"key|token|secret|passw|auth|credential|cookie", re.IGNORECASE)
+_SECRET_OPTION = re.compile(r"-+(?:\w+[-_])*(?:api[-_]?key|token|secret|passw\w*|pat|credentials?)", re.IGNORECASE)
+_PASSWORD = re.compile(r"://[^/\s:@]*:(?!\$\{)[^/\s@]+@")  # in an address
+_INSTEAD = "write ${env:NAME} or ${keyring:SERVICE/USER}"
 
 
 class Server(BaseModel):
@@ -53,9 +58,30 @@ class Server(BaseModel):
     @classmethod
     def _no_secrets(cls, values: dict[str, str]) -> dict[str, str]:
         for name, value in values.items():
-            if _SECRET.search(name) and not _REFERENCE.search(value):
-                raise ValueError(f"{name} looks like a secret; write ${{env:NAME}} or ${{keyring:SERVICE/USER}}")
+            if (_SECRET.search(name) and not _is_reference(value)) or _PASSWORD.search(value):
+                raise ValueError(f"{name} looks like a secret; {_INSTEAD}")
         return values
+
+    @field_validator("args")
+    @classmethod
+    def _no_secret_arguments(cls, args: tuple[str, ...]) -> tuple[str, ...]:
+        for option, value in pairwise((*args, "-")):
+            name, equals, given = option.partition("=")
+            given = given if equals else "" if value.startswith("-") else value
+            secret = _SECRET_OPTION.fullmatch(name) and given and not _is_reference(given)
+            if secret or _PASSWORD.search(option):
+                raise ValueError(f"{name} looks like a secret; {_INSTEAD}")
+        return args
+
+    @field_validator("url")
+    @classmethod
+    def _no_secret_in_address(cls, url: str) -> str:
+        for name, value in parse_qsl(urlsplit(url).query):
+            if _SECRET.search(name) and not _is_reference(value):
+                raise ValueError(f"{name} in the address looks like a secret; {_INSTEAD}")
+        if _PASSWORD.search(url):
+            raise ValueError(f"the address holds a password; {_INSTEAD}")
+        return url
 
     @property
     def where(self) -> str:
@@ -124,13 +150,24 @@ class ServerFile:
             raise cannot_write(self.path, error) from error
 
 
+def followed(text: str) -> str:
+    """A text with its references followed. Raises what `resolved` does."""
+    return _REFERENCE.sub(_looked_up, text)
+
+
+def _is_reference(value: str) -> bool:
+    """Whether nothing but references, and the scheme of a header, makes up a value."""
+    rest = _REFERENCE.sub("", value)
+    return rest != value and rest.strip().lower() in ("", "bearer", "basic", "token")
+
+
 def resolved(values: Mapping[str, str]) -> dict[str, str]:
     """The values with their references followed.
 
     Raises:
         ConfigError: a variable is not set or the keyring has no such entry.
     """
-    return {name: _REFERENCE.sub(_looked_up, value) for name, value in values.items()}
+    return {name: followed(value) for name, value in values.items()}
 
 
 def _looked_up(reference: re.Match[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from umi_local.errors import UmiError
@@ -58,31 +58,40 @@ class Engine:
             self._present -= 1
 
     async def events(self, query: str, history: Sequence[Message]) -> AsyncGenerator[Event | UmiError, None]:
-        """What happens in a run, and last its error if it failed. Leaving early stops the run."""
-        async with self._turn:
-            loop = asyncio.get_running_loop()
-            happened: asyncio.Queue[Event | UmiError | None] = asyncio.Queue()
+        """What happens in a run, and last its error if it failed. Leaving early stops the run.
 
-            def tell(what: Event | UmiError | None) -> None:
+        The turn belongs to the thread of the run and ends with it, not with who waits for it: a web framework may
+        cancel a request again and again, and the next one must not meet a run that is still ending.
+        """
+        await self._turn.acquire()
+        loop = asyncio.get_running_loop()
+        happened: asyncio.Queue[Event | UmiError | None] = asyncio.Queue()
+
+        def tell(what: Event | UmiError | None) -> None:
+            with suppress(RuntimeError):  # the server is gone
                 loop.call_soon_threadsafe(happened.put_nowait, what)
 
-            def work() -> None:
-                try:
-                    self._runner.run(query, history, tell)
-                except UmiError as error:
-                    tell(error)
-                finally:
-                    tell(None)
-
-            thread = threading.Thread(target=work, daemon=True)
-            late = loop.call_later(self._seconds, self._runner.cancel)
-            thread.start()
+        def work() -> None:
             try:
-                while (event := await happened.get()) is not None:
-                    yield event
+                self._runner.run(query, history, tell)
+            except UmiError as error:
+                tell(error)
             finally:
-                late.cancel()
-                if thread.is_alive():
-                    self._runner.cancel()
-                    # The next request must not meet a run that is still ending.
-                    await asyncio.shield(asyncio.to_thread(thread.join))
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(self._turn.release)
+                tell(None)
+
+        thread = threading.Thread(target=work, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread can be had
+            self._turn.release()
+            raise
+        late = loop.call_later(self._seconds, self._runner.cancel)
+        try:
+            while (event := await happened.get()) is not None:
+                yield event
+        finally:
+            late.cancel()
+            if thread.is_alive():
+                self._runner.cancel()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from umi_local.toolbox.audit import AuditLog
+from umi_local.toolbox.isolation import Isolation, isolation
 from umi_local.toolbox.policy import Policy, Rule, Ruling
 from umi_local.toolbox.ranking import FIND_TOOLS
 from umi_local.toolbox.tool import Effect, Tool
@@ -89,7 +90,7 @@ class Approval:
 
     def saw(self, tool: Tool) -> None:
         """Note that a tool's result has been read."""
-        if tool.untrusted and (not self.taint or self.foreseen):
+        if (tool.untrusted or _is_free(tool)) and (not self.taint or self.foreseen):
             self.taint, self.foreseen = _tainted_by(tool.name), False
 
     def saw_answers(self, tools: Iterable[Tool]) -> None:
@@ -118,6 +119,11 @@ def taint_of(runs: Iterable[Trajectory], tools: Iterable[Tool]) -> str:
                 if not seen.denied and call.name not in trusted:
                     return _tainted_by(call.name)
     return ""
+
+
+def _is_free(tool: Tool) -> bool:
+    """Whether a tool runs programs that nothing keeps from the network."""
+    return tool.effect is Effect.EXECUTES and isolation() is Isolation.NONE
 
 
 def _tainted_by(tool: str) -> str:

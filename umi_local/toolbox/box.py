@@ -68,11 +68,19 @@ class LocalToolbox:
             scope = tool.scope(self.context, arguments) if tool.scope else arguments
         except ToolError as error:
             return self._refused(call, tool.effect.value, str(error))
+        except (Exception, RecursionError) as error:  # a schema from outside may be such that nothing can be checked
+            told = f"The arguments of {tool.name} cannot be checked: {type(error).__name__}."
+            return self._refused(call, tool.effect.value, told)
         try:
             shown = partial(self._request, tool, arguments, scope)
             refusal = self.approval.refusal(tool, {**arguments, **scope}, shown)
             if refusal:
                 return Observation(refusal, is_error=True, denied=True)
+            if tool.scope and tool.scope(self.context, arguments) != scope:
+                told = f"What {tool.name} would have touched has changed since it was allowed, so it was left."
+                return self._refused(call, tool.effect.value, told)
+            # What was allowed is what is done: not a link to it, which may lead elsewhere a moment later.
+            arguments |= {name: value for name, value in scope.items() if arguments.get(name)}
             self.approval.saw(tool)
             further = partial(self.approval.permits, tool, {**arguments, **scope})
             result = tool.call(replace(self.context, permitted=further), arguments)

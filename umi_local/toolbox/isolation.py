@@ -20,6 +20,7 @@ from pathlib import Path
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
+_OF_PYTHON = ("bin", "lib", "lib64", "include", "pyvenv.cfg", "Frameworks", "Python", "Resources")
 _TRIAL_SECONDS = 10
 _SEATBELT = """(version 1)
 (deny default)
@@ -87,7 +88,9 @@ def _candidates() -> list[Isolation]:
 
 def _works(kind: Isolation) -> bool:
     with tempfile.TemporaryDirectory(prefix="umi-trial-") as folder:
-        argv = wrapped(kind, [sys.executable, "-I", "-S", "-c", ""], Path(folder).resolve(), (), 1_000_000)
+        # Without its own view of the processes nothing counts what a program starts and takes.
+        trial = "open('/proc/self/status')" if kind.own_processes else ""
+        argv = wrapped(kind, [sys.executable, "-I", "-S", "-c", trial], Path(folder).resolve(), (), 1_000_000)
         try:
             tried = subprocess.run(argv, capture_output=True, timeout=_TRIAL_SECONDS, cwd=folder, check=False)
         except (OSError, subprocess.TimeoutExpired):
@@ -97,8 +100,10 @@ def _works(kind: Isolation) -> bool:
 
 def _shown(readable: Sequence[Path]) -> list[str]:
     """The places that a program may read: none of them twice, and none that does not exist."""
-    python = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent.parent)}
-    wanted = [*_SYSTEM, *sorted(python, key=len), *_hops(Path(sys.executable)), *_SYSTEM_FILES, *map(str, readable)]
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parent.parent)}
+    # Of each only what is Python's: a prefix such as ~/.local holds keyrings and sessions as well.
+    python = [f"{prefix}/{part}" for prefix in sorted(prefixes, key=len) for part in _OF_PYTHON]
+    wanted = [*_SYSTEM, *python, *_hops(Path(sys.executable)), *_SYSTEM_FILES, *map(str, readable)]
     shown: list[str] = []
     for path in wanted:
         if os.path.lexists(path) and path != "/" and not any(Path(path).is_relative_to(held) for held in shown):

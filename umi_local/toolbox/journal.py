@@ -29,8 +29,8 @@ class Journal:
 
     folder: Path
 
-    def keep(self, file: Path, old: bytes | None, new: bytes) -> None:
-        """Keep what `file` holds, None where it is not there, before `new` replaces it.
+    def keep(self, file: Path, old: bytes | None, new: bytes) -> str:
+        """Keep what `file` holds, None where it is not there, before `new` replaces it. Gives the entry's name.
 
         Raises:
             OSError: it cannot be kept; then the file must not be changed.
@@ -43,6 +43,12 @@ class Journal:
         mode = stat.S_IMODE(file.stat().st_mode) if old is not None else None
         entry = {"path": str(file), "existed": old is not None, "after": _digest(new), "mode": mode}
         (self.folder / f"{name}.json").write_text(json.dumps(entry), encoding="utf-8")
+        return name
+
+    def drop(self, name: str) -> None:
+        """Forget an entry whose change never came about."""
+        for kind in ("json", "before"):
+            (self.folder / f"{name}.{kind}").unlink(missing_ok=True)
 
     def undo(self, force: bool = False) -> Undone | None:
         """Take the last change back; None if there is none. A file that was changed since is left, unless forced."""

@@ -21,6 +21,7 @@ _CAPABILITIES = 64
 _DROP_FROM_BOUND, _NO_NEW_PRIVILEGES = 24, 38  # of prctl
 _NICE = 5
 _EVERY = 0.05  # seconds between two counts
+_OPEN_FILES = 128
 
 
 def _limit(name: str, value: int) -> None:
@@ -72,6 +73,7 @@ def _set_limits(limits: dict[str, int]) -> None:
     if sys.platform == "linux" and (_PROCESSES / "self").is_dir():
         _limit("RLIMIT_NPROC", _threads_of_user() + limits["processes"])
     _limit("RLIMIT_AS", limits["memory_bytes"])
+    _limit("RLIMIT_NOFILE", _OPEN_FILES)
 
 
 def _excess(limits: dict[str, int]) -> str:
@@ -79,16 +81,40 @@ def _excess(limits: dict[str, int]) -> str:
     others = [number for number in _numbers() if number.name != "1"]
     if len(others) > limits["processes"]:
         return f"ProcessError: at most {limits['processes']} processes may run at once"
-    pages = 0
-    for number in others:
-        try:
-            resident, shared = (number / "statm").read_text().split()[1:3]
-        except OSError:
-            continue
-        pages += int(resident) - int(shared)
-    if pages * os.sysconf("SC_PAGE_SIZE") > limits["memory_bytes"]:
+    if sum(map(_memory_of, others)) + _files_in_memory(others) + _segments() > limits["memory_bytes"]:
         return "MemoryError: the processes together took too much"
     return ""
+
+
+def _memory_of(number: Path) -> int:
+    """A process's own bytes and those that it shares by intent; files it has mapped cost nothing."""
+    try:
+        lines = (number / "status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
+
+
+def _files_in_memory(numbers: list[Path]) -> int:
+    """The bytes of files that have no name on any disk (memfd_create), whether or not they are mapped."""
+    found = {}
+    for number in numbers:
+        with contextlib.suppress(OSError):
+            for link in (number / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    if str(link.readlink()).startswith("/memfd:"):
+                        status = link.stat()
+                        found[status.st_ino] = status.st_blocks * 512
+    return sum(found.values())
+
+
+def _segments() -> int:
+    """The bytes of System V's shared memory, which lives on when nobody has it mapped."""
+    try:
+        names, *rows = [line.split() for line in (_PROCESSES / "sysvipc/shm").read_text().splitlines()]
+        return sum(int(row[names.index("rss")]) for row in rows)
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _watch(child: int, limits: dict[str, int]) -> int:

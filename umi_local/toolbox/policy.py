@@ -7,7 +7,9 @@
 
 `*` and `?` stand for characters but not for `/`; `**` stands for any; a backslash takes a meaning away. A pattern with
 a comma, bracket or line break is written as a JSON string. Arguments are compared in the form in which the tool will
-understand them: a path as the file it leads to, whatever `..` and links it is made of.
+understand them: a path as the file it leads to, whatever `..` and links it is made of. What a server from outside makes
+of an argument nobody knows: one with `..` in it fits no pattern that allows, and fits one that denies or asks also by
+where it leads.
 
 Deny wins over ask, ask over allow. What no rule speaks of is asked for if the tool says so.
 """
@@ -15,11 +17,13 @@ Deny wins over ask, ask over allow. What no rule speaks of is asked for if the t
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from urllib.parse import unquote
 
 _FLAG = "--"  # how the origin of a rule of the command line begins
 _RULE = re.compile(r"\s*([\w*?-]+)(!?)\s*(?:\((.*)\))?\s*", re.DOTALL)
@@ -96,9 +100,17 @@ class Rule:
         if self.whole and len(arguments) > len(self.arguments):
             return False
         return bool(_regex(self.tool).fullmatch(tool)) and all(
-            name in arguments and _regex(pattern).fullmatch(as_compared(arguments[name]))
-            for name, pattern in self.arguments
+            name in arguments and self._meant(pattern, as_compared(arguments[name])) for name, pattern in self.arguments
         )
+
+    def _meant(self, pattern: str, value: str) -> bool:
+        fits = _regex(pattern).fullmatch(value) is not None
+        plain = unquote(value).replace("\\", "/")
+        if ".." not in plain.split("/"):
+            return fits
+        if self.ruling is Ruling.ALLOW:
+            return fits and not re.search(r"(?<!\\)[*?]", pattern)
+        return fits or _regex(pattern).fullmatch(posixpath.normpath(plain)) is not None
 
     def __str__(self) -> str:
         tool = self.tool + ("!" if self.whole else "")

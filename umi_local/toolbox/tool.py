@@ -110,17 +110,21 @@ def tool(
     preview: Callable[[ToolContext, Mapping[str, Any]], str] | None = None,
     scope: Callable[[ToolContext, Mapping[str, Any]], Mapping[str, str]] | None = None,
     narrow: Narrow | None = None,
+    outside: bool = False,
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a typed function.
 
     Each parameter is annotated `Annotated[type, "what it is"]`; the docstring tells the model, in a line or
-    two, when the tool is the right one. A parameter of type `ToolContext` is filled in by us.
+    two, when the tool is the right one. A parameter of type `ToolContext` is filled in by us. A tool whose
+    results others have written, such as mail, is from `outside`: after it, everything risky asks again.
     """
 
     def make(function: Callable[..., Any]) -> Tool:
         arguments, context_parameter = _arguments_model(function)
         spec = ToolSpec(function.__name__, inspect.getdoc(function) or "", _schema(arguments))
-        return Tool(function, spec, arguments, effect, asks, enabled, preview, context_parameter, scope, narrow=narrow)
+        return Tool(
+            function, spec, arguments, effect, asks, enabled, preview, context_parameter, scope, outside, narrow
+        )
 
     return make
 
