@@ -182,6 +182,12 @@ def test_what_was_finished_before_the_backend_died_is_not_done_again(tmp_path: P
     assert report.values == measure(Echo(), says("ab")).values
 
 
+def test_what_other_code_predicted_is_not_taken_for_this_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(tmp_path, {"suite": "echo"}).add(Result("a", {"text": "old"}))
+    monkeypatch.setattr("umi_local.evaluation.store.code_digest", lambda: "other")
+    assert not Store(tmp_path, {"suite": "echo"}).finished
+
+
 def test_a_line_that_a_kill_cut_short_is_measured_again(tmp_path: Path) -> None:
     store = Store(tmp_path, {"suite": "echo"})
     store.add(Result("0", {"said": "ab"}))

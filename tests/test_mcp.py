@@ -150,6 +150,17 @@ def test_a_server_that_hangs_is_a_failed_observation_in_time(made: Any) -> None:
     assert time.monotonic() - started < 10
 
 
+def test_a_call_that_nobody_waits_for_is_stopped_and_the_server_lives_on(made: Any) -> None:
+    servers = made("hangs", timeout=60)
+    box = servers.box()
+    threading.Timer(0.5, box.cancel).start()
+    started = time.monotonic()
+    seen = servers.call("echo", box, text="a")
+    assert (seen.content, seen.is_error) == ("The call was stopped.", True)
+    assert time.monotonic() - started < 10
+    assert servers.manager.connection("srv")._client is not None
+
+
 def test_a_server_that_does_not_start_in_time_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("umi_local.mcp.connection._START_SECONDS", 1.0)
     file, mark = ServerFile(tmp_path / "mcp.json"), tmp_path / "pid"

@@ -6,13 +6,15 @@ import os
 import secrets
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from umi_local.toolbox import ToolContext, ToolError, Workspace, sandbox
+from umi_local.messages import ToolCall
+from umi_local.toolbox import Approval, LocalToolbox, ToolContext, ToolError, Workspace, policy_of, sandbox
 from umi_local.toolbox.isolation import Isolation, available
 from umi_local.toolbox.sandbox import Limits, Result, run_limited
 from umi_local.tools import python
@@ -336,3 +338,14 @@ def test_standard_input_is_empty_and_standard_error_comes_back() -> None:
 def test_a_program_that_does_not_exist_is_an_error_not_a_result() -> None:
     result = run_limited([str(Path("/no/such/program"))])
     assert result.exit_code != 0
+
+
+def test_a_program_that_nobody_waits_for_is_ended_at_once(tmp_path: Path) -> None:
+    """Esc, a client that leaves, --max-seconds: all come here."""
+    context = ToolContext(Workspace(tmp_path), tmp_path / "notes.md")
+    box = LocalToolbox([run_python], context, Approval(policy_of(allow=["*"])))
+    threading.Timer(1, box.cancel).start()
+    started = time.monotonic()
+    seen = box.run(ToolCall("run_python", {"code": "import time\nwhile True: time.sleep(1)"}))
+    assert (seen.content, seen.is_error) == ("The call was stopped.", True)
+    assert time.monotonic() - started < 8

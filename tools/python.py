@@ -24,7 +24,7 @@ def _preview(_context: ToolContext, arguments: Mapping[str, Any]) -> str:
 
 
 @tool(effect=Effect.EXECUTES, asks=True, preview=_preview)
-def run_python(code: Annotated[str, "program that prints its result"]) -> str:
+def run_python(context: ToolContext, code: Annotated[str, "program that prints its result"]) -> str:
     """Run a short Python program when no other tool can compute the answer. It sees no files."""
     source = _unfenced(code)
     if not source.strip():
@@ -33,7 +33,7 @@ def run_python(code: Annotated[str, "program that prints its result"]) -> str:
         raise ToolError(f"The code is too long: at most {MAX_CODE} characters.")
     child = Path(__file__).with_name("python_child.py")
     argv = [sys.executable, "-I", "-X", "utf8", str(child)]
-    return _told(run_limited(argv, files={"main.py": source}, limits=LIMITS, readable=[child]))
+    return _told(run_limited(argv, files={"main.py": source}, limits=LIMITS, readable=[child], stop=context.stop))
 
 
 def _unfenced(code: str) -> str:

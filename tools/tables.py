@@ -11,6 +11,7 @@ import math
 import re
 import sys
 from pathlib import Path
+from threading import Event
 from typing import IO, Annotated, Any
 
 from umi_local.toolbox import Effect, ToolContext, ToolError, tool
@@ -45,16 +46,16 @@ def query_table(
     names = list(dict.fromkeys((path.strip(), file.name, file.stem)))
     request = {"suffix": file.suffix.lower(), "kind": kind, "names": names, "sql": sql, "rows": MAX_ROWS}
     with context.workspace.open(file) as table:
-        answer = _asked(request, table)
+        answer = _asked(request, table, context.stop)
     if "error" in answer:
         raise ToolError(f"{answer['error']} {_columns(answer['columns'])}".strip())
     return _table(answer, sql)
 
 
-def _asked(request: dict[str, Any], table: IO[bytes]) -> dict[str, Any]:
+def _asked(request: dict[str, Any], table: IO[bytes], stop: Event) -> dict[str, Any]:
     child, hints = (Path(__file__).with_name(name) for name in ("tables_child.py", "tables_hints.py"))
     argv = [sys.executable, "-I", "-X", "utf8", str(child), json.dumps(request)]
-    result = run_limited(argv, limits=LIMITS, max_output=4_000_000, readable=[child, hints], stdin=table)
+    result = run_limited(argv, limits=LIMITS, max_output=4_000_000, readable=[child, hints], stdin=table, stop=stop)
     if result.timed_out:
         raise ToolError(f"The query took longer than {LIMITS.wall_seconds:g} seconds and was stopped.")
     try:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from umi_local.plain import visible
-from umi_local.toolbox import Effect, ToolContext, ToolError, tool
+from umi_local.toolbox import Effect, ToolContext, ToolError, tool, waited_for
 
 if TYPE_CHECKING:
     import httpx
@@ -53,7 +53,7 @@ def _complete(url: str) -> str:
 @tool(effect=Effect.NETWORK, asks=True, enabled=False, preview=_preview, scope=_scope)
 def fetch_url(context: ToolContext, url: Annotated[str, "such as https://example.org/page"]) -> str:
     """Read a public web page as text when the user gives its address."""
-    return fetch(url, is_public, permitted=lambda target: context.permitted({"url": target}))
+    return fetch(url, is_public, permitted=lambda target: context.permitted({"url": target}), stop=context.stop)
 
 
 def is_public(address: Address) -> bool:
@@ -100,6 +100,7 @@ def fetch(
     allowed: Callable[[Address], bool],
     resolved: Callable[[str], list[Address]] = resolve,
     permitted: Callable[[str], bool] = lambda _target: True,
+    stop: threading.Event | None = None,
 ) -> str:
     """The text of a page, connecting only to addresses that are `allowed`, within TIMEOUT.
 
@@ -119,7 +120,7 @@ def fetch(
     # A thread that may be left behind: neither looking up a name nor a server that sends a byte at a time ends in time.
     threading.Thread(target=work, daemon=True).start()
     try:
-        return future.result(TIMEOUT)
+        return waited_for(future, TIMEOUT, stop)
     except TimeoutError:
         raise ToolError(f"{url} did not answer within {TIMEOUT:g} seconds.") from None
 

@@ -83,6 +83,7 @@ class Agent:
     def cancel(self) -> None:
         """Stop as soon as possible; `run` then returns what there is. Before a run it stops that one."""
         self._cancelled = True
+        self.toolbox.cancel()
         self._stop_turn()
 
     def _stop_turn(self) -> None:

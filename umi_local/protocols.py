@@ -64,3 +64,6 @@ class Toolbox(Protocol):
         found out; the caller is held to it."""
 
     def run(self, call: ToolCall) -> Observation: ...
+
+    def cancel(self) -> None:
+        """Stop the call that is going on, from any thread, if it can be stopped; it then ends as a failed one."""

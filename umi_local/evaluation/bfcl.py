@@ -73,6 +73,9 @@ class Session:
     def narrowed(self, plan: str, said: str) -> Mapping[str, Mapping[str, Any]]:
         return {}
 
+    def cancel(self) -> None:
+        pass
+
     def run(self, call: ToolCall) -> Observation:
         if call.name not in {spec.name for spec in self.specs}:
             return Observation(f"There is no tool {call.name!r}.", is_error=True)

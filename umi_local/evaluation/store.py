@@ -11,9 +11,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import umi_local.models
+import umi_local.tools
 from umi_local.paths import cannot_write, data_dir, private_dir
 
 
@@ -36,6 +39,19 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@cache
+def code_digest() -> str:
+    """A digest of this package's code and texts: a prompt or a tool that was changed gives other predictions."""
+    digest = hashlib.sha256()
+    # Of a checkout these are folders of their own.
+    for package in (umi_local, umi_local.models, umi_local.tools):
+        (folder,) = map(Path, package.__path__)
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".py", ".toml") and path.is_file():
+                digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 class Store:
     """The finished items of one run.
 
@@ -49,7 +65,8 @@ class Store:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], fresh: bool = False) -> None:
-        self.path = folder / f"{settings.get('suite', 'run')}-{fingerprint(settings)}.partial.jsonl"
+        name = fingerprint({**settings, "code": code_digest()})
+        self.path = folder / f"{settings.get('suite', 'run')}-{name}.partial.jsonl"
         try:
             if fresh:
                 self.path.unlink(missing_ok=True)

@@ -81,6 +81,9 @@ class Replay:
     def narrowed(self, plan: str, said: str) -> Mapping[str, Mapping[str, Any]]:
         return {}
 
+    def cancel(self) -> None:
+        pass
+
     def run(self, call: ToolCall) -> Observation:
         if call.name not in {spec.name for spec in self.specs}:
             known = ", ".join(spec.name for spec in self.specs)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from umi_local.errors import ConfigError
 from umi_local.mcp.servers import Server, followed, resolved
-from umi_local.toolbox import ToolError
+from umi_local.toolbox import Stopped, ToolError, waited_for
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -47,11 +47,11 @@ class Connection:
             client = self._running()
             return list(self._wait(self._list(client), _START_SECONDS))
 
-    def call(self, tool: str, arguments: Mapping[str, Any]) -> str:
+    def call(self, tool: str, arguments: Mapping[str, Any], stop: threading.Event | None = None) -> str:
         """The text of a tool's result. A result that is an error, too, raises ToolError, with the server's words."""
         with self._turn:
             client = self._running()
-            result = self._wait(client.call_tool(tool, dict(arguments)), self._server.timeout)
+            result = self._wait(client.call_tool(tool, dict(arguments)), self._server.timeout, stop)
         text = _text(result.content)
         if result.is_error:
             raise ToolError(text or f"{tool} failed and did not say why.")
@@ -145,11 +145,14 @@ class Connection:
             if not cursor or len(found) > _MOST_TOOLS:
                 return found[:_MOST_TOOLS]
 
-    def _wait(self, work: Any, seconds: float) -> Any:
+    def _wait(self, work: Any, seconds: float, stop: threading.Event | None = None) -> Any:
         assert self._loop is not None
         waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return waiting.result(seconds)
+            return waited_for(waiting, seconds, stop)
+        except Stopped:  # the server lives on
+            waiting.cancel()
+            raise
         except FutureTimeout:
             waiting.cancel()
             self.close()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,7 +19,7 @@ from umi_local.mcp.connection import Connection
 from umi_local.mcp.servers import ServerFile
 from umi_local.messages import ToolSpec
 from umi_local.paths import cannot_write
-from umi_local.toolbox import Effect, Tool, ToolError
+from umi_local.toolbox import Effect, Tool, ToolContext, ToolError
 
 _LONGEST_DESCRIPTION = 400  # characters; a small model reads every one of them at every turn
 _LONGEST_NAME = 64
@@ -64,6 +65,9 @@ class SchemaTool(Tool):
             raise ToolError(f"The arguments of {self.name} do not fit: {told}.")
         return dict(arguments)
 
+    def call(self, context: ToolContext, arguments: Mapping[str, Any]) -> Any:
+        return self.function(arguments, context.stop)
+
 
 class Manager:
     """The connections of this process, each opened when it is first needed."""
@@ -78,7 +82,7 @@ class Manager:
             self._connections[server] = Connection(server, self._file.read()[server])
         return self._connections[server]
 
-    def call(self, server: str, tool: str, digest: str, arguments: Mapping[str, Any]) -> str:
+    def call(self, server: str, tool: str, digest: str, arguments: Mapping[str, Any], stop: Event | None = None) -> str:
         """Call a tool, if its server still describes it as it did when it was trusted.
 
         Raises:
@@ -92,7 +96,7 @@ class Manager:
             remedy = f"Look at what it says now: umi-local tools trust {server}"
             raise ToolError(f"The server {server} describes {tool} differently from when it was trusted. {remedy}")
         try:
-            return connection.call(tool, arguments)
+            return connection.call(tool, arguments, stop)
         except ToolError:
             self._checked.pop(server, None)  # a server that is started again may be another one
             raise
@@ -190,7 +194,7 @@ def _narrow(schema: Any, depth: int) -> Any:
 def _tool(manager: Manager, offer: Offer) -> Tool:
     call = partial(manager.call, offer.server, str(offer.described["name"]), offer.digest)
     return SchemaTool(
-        function=lambda **arguments: call(arguments),
+        function=call,
         spec=offer.spec(),
         arguments=BaseModel,
         effect=Effect.NETWORK,

@@ -5,6 +5,7 @@ from umi_local.toolbox.audit import AuditLog
 from umi_local.toolbox.box import LocalToolbox
 from umi_local.toolbox.journal import Journal
 from umi_local.toolbox.policy import Policy, Rule, Ruling, policy_of
+from umi_local.toolbox.stopping import Stopped, waited_for
 from umi_local.toolbox.tool import Effect, Tool, ToolContext, ToolError, tool
 from umi_local.toolbox.workspace import PROJECT_FILE, Workspace
 
@@ -19,6 +20,7 @@ __all__ = [
     "Policy",
     "Rule",
     "Ruling",
+    "Stopped",
     "Tool",
     "ToolContext",
     "ToolError",
@@ -26,4 +28,5 @@ __all__ = [
     "policy_of",
     "taint_of",
     "tool",
+    "waited_for",
 ]

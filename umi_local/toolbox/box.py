@@ -57,6 +57,10 @@ class LocalToolbox:
         """The constant part."""
         return (*self.tools, *([search_tool(self._ranking)] if self.hidden else []))
 
+    def cancel(self) -> None:
+        """Stop the call that is going on, and every later one; may come from another thread."""
+        self.context.stop.set()
+
     def run(self, call: ToolCall) -> Observation:
         """Run one call. Whatever goes wrong becomes an error Observation that the planner can act on."""
         tool = next((tool for tool in (*self._listed, *self.hidden) if tool.name == call.name), None)

@@ -23,9 +23,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from typing import IO
 
 from umi_local.toolbox.isolation import Isolation, isolation, wrapped
+from umi_local.toolbox.stopping import LOOKS_EVERY, Stopped
 
 _LIMITS_CHILD = Path(__file__).with_name("limits_child.py")
 _FOLDER_BYTES = 64_000_000  # what the program's own folder may hold in all, where it is a file system of its own
@@ -62,13 +64,16 @@ def run_limited(
     max_output: int = 8_000,
     readable: Sequence[Path] = (),
     stdin: IO[bytes] | None = None,
+    stop: Event | None = None,
 ) -> Result:
     """Run `argv` (its first word an absolute path) in a new folder that holds `files`, and wait for its end.
 
     `readable`: files and folders that it may read beside the system's and this Python's. `stdin`: its input.
     `max_output`: of stdout and stderr each, this many bytes come back, half from the start and half from the end.
+    When `stop` is set it is ended at once.
 
     Raises:
+        Stopped: it was ended for that.
         OSError: the program cannot be started.
     """
     with (
@@ -84,7 +89,7 @@ def run_limited(
             kept_in, _with_limits(argv, limits, kept_in), Path(folder), [_LIMITS_CHILD, *readable], _FOLDER_BYTES
         )
         process = _started(held, folder, stdin, stdout, stderr)
-        timed_out = _wait(process, limits.wall_seconds)
+        timed_out = _wait(process, limits.wall_seconds, stop)
         code = process.returncode
         if kept_in.own_processes and code > _SIGNALLED:  # told by a process in between
             code = _SIGNALLED - code
@@ -128,12 +133,16 @@ def _environment(folder: str) -> dict[str, str]:
     return {**kept, **threads, "HOME": folder, "TMPDIR": folder, "TEMP": folder, "TMP": folder, "LANG": "C.UTF-8"}
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
+def _wait(process: subprocess.Popen[bytes], seconds: float, stop: Event | None) -> bool:
     """Wait, then kill the whole group. True if the time ran out."""
+    last = time.monotonic() + seconds
     try:
-        process.wait(seconds)
-        return False
-    except subprocess.TimeoutExpired:
+        while (left := last - time.monotonic()) > 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(min(left, LOOKS_EVERY))
+                return False
+            if stop is not None and stop.is_set():
+                raise Stopped
         return True
     finally:  # also on Ctrl-C
         _kill_group(process)

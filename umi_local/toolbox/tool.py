@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -39,7 +40,8 @@ class ToolContext:
 
     `clock` tells the time in the user's own zone. `journal` keeps what files held before they are changed. A call that
     leads to more than its arguments name (a folder to its files, an address to another) asks `permitted` of each,
-    with the argument that would name it, in the form of the tool's `scope`.
+    with the argument that would name it, in the form of the tool's `scope`. `stop` is set when nobody waits for the run
+    any more: what takes long should look at it.
     """
 
     workspace: Workspace
@@ -47,6 +49,7 @@ class ToolContext:
     clock: Callable[[], datetime] = _local_time
     journal: Journal | None = None
     permitted: Callable[[Mapping[str, str]], bool] = anything
+    stop: Event = field(default_factory=Event)
 
 
 Narrow = Callable[[ToolContext, str, str], Mapping[str, Any] | None]
