@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from tiny_model import LAYERS, WIDTH, write_tiny_model
 
 from umi_local.backends.llama_cpp.context import CancelFlag, Context
 from umi_local.backends.llama_cpp.devices import Device, Size, layers_that_fit
-from umi_local.backends.llama_cpp.engine import Engine, gpu_layers_of, size_of
+from umi_local.backends.llama_cpp.engine import Engine, file_identity, gpu_layers_of, size_of
 from umi_local.backends.llama_cpp.spec import ModelSpec
 from umi_local.backends.llama_cpp.weights import Weights
 from umi_local.convert.vet import vet_gguf
@@ -202,6 +203,18 @@ def test_the_layers_asked_for_are_bounded_by_what_there_is(model: Path) -> None:
     layers, (note,) = asked(5, CPU)
     assert layers == 0
     assert "finds no GPU" in note
+
+
+def test_another_file_in_the_place_of_one_is_told_apart(tmp_path: Path) -> None:
+    """As when an archive that keeps times is unpacked over it."""
+    found = set()
+    for content in (b"a" * 3_000_000, b"a" * 2_999_999 + b"b", b"b" + b"a" * 2_999_999):
+        (tmp_path / "model.gguf").write_bytes(content)
+        os.utime(tmp_path / "model.gguf", (1, 1))
+        found.add(str(file_identity(str(tmp_path / "model.gguf"))))
+    assert len(found) == 3
+    (tmp_path / "small.gguf").write_bytes(b"x")
+    assert file_identity(str(tmp_path / "small.gguf")) == file_identity(str(tmp_path / "small.gguf"))
 
 
 def test_a_models_size_is_read_from_its_header(model: Path) -> None:

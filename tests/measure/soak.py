@@ -2,7 +2,8 @@
 
 The agent is the real one on a two-layer random model; an MCP server of ours hangs and dies at times. Faults: the
 model's process is killed, the run is cancelled, the disk is full, the server hangs or dies. Checked after every run:
-what was stored is what the run gave. Checked at the end: processes, file descriptors, memory.
+what was stored is what the run gave. Checked at the end: processes, file descriptors, memory, which may not have grown
+by more than a tenth since the first hundred runs.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Soak:
         from umi_local.sessions import SessionStore
         from umi_local.tools.arithmetic import calculator
         from umi_local.tools.files import write_file
+        from umi_local.tools.python import run_python
 
         self.chance, self.folder = chance, folder
         work = folder / "work"
@@ -55,7 +57,7 @@ class Soak:
         self.manager = Manager(servers)
         for name in ("hangs", "dies"):
             trust(pins, name, self.manager.offers(name))
-        self.tools = [calculator, write_file]
+        self.tools = [calculator, write_file, run_python]
         self.served = {tool.name.partition("__")[0]: tool for tool in tools_of(self.manager, servers, pins)}
         model = write_tiny_model(folder / "tiny.gguf")
         wanted = choices.resolve("", [str(model)], None, mode="multi", max_steps=2)
@@ -83,7 +85,8 @@ class Soak:
         print(f"lost turns {lost}; processes left after closing {left}")
         print(f"file descriptors {before['descriptors']} -> {after['descriptors']}")
         print(f"resident memory {before['megabytes']} -> {after['megabytes']} MB")
-        return int(lost > 0 or left > 0 or after["descriptors"] > before["descriptors"] + 8)
+        grown = after["descriptors"] - before["descriptors"], after["megabytes"] - before["megabytes"]
+        return int(lost > 0 or left > 0 or grown[0] > 8 or grown[1] > 0.1 * before["megabytes"])
 
     def one(self, fault: str) -> bool:
         """One run with one fault. Whether all that was said is stored."""

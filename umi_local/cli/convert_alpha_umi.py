@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -40,8 +41,10 @@ def alpha_umi(
     check_name(name)
     form = quant.lower() if quant.lower() in ("f16", "bf16", "q8_0") else checked(quant, False)
     folder = private_dir(models_dir() / "own" / name)
+    # What is here of one revision must not be taken for another's.
+    tag = "" if revision == "main" else f"-{re.sub(r'[^0-9A-Za-z]+', '_', revision)}"
     for role in _ROLES:
-        path = folder / f"{role}-{form}.gguf"
+        path = folder / f"{role}{tag}-{form}.gguf"
         if not path.is_file():
             print(f"{role}:", file=sys.stderr)
             source = f"{_REPOSITORY.format(role=role, size=size)}@{revision}"

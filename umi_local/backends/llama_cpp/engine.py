@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -21,6 +22,7 @@ from umi_local.convert.vet import GgufHeader, vet_gguf
 from umi_local.errors import ContextFull, OutOfMemory
 from umi_local.messages import Completion, Constraint, Role, Sampling, Segment, Usage
 
+_LOOKS, _LOOK_BYTES = 16, 1 << 16  # places of a file, from its first to its last byte
 _LIMIT_READ, _LIMIT_WRITE = 512, 64  # tokens, as llama-bench's defaults
 
 
@@ -197,8 +199,8 @@ class Engine:
             told = f"{Path(spec.model).name} was trained for {tokens:,} tokens, so its context holds no more."
             self._note(told)
         identity = {
-            "model": spec.identity or _file_identity(spec.model),
-            "adapter": _file_identity(adapter) if adapter else None,
+            "model": spec.identity or file_identity(spec.model),
+            "adapter": file_identity(adapter) if adapter else None,
             "gpu_layers": weights.gpu_layers,
         }
         place = self.cancel, self._snapshots, identity
@@ -242,7 +244,15 @@ def size_of(header: GgufHeader, context_tokens: int) -> Size:
     return Size(number("block_count", 1) + 1, header.tensor_bytes, 2 * 2 * keys * context_tokens)
 
 
-def _file_identity(path: str) -> list[object]:
-    """What tells a file's content from another's without reading it all."""
+def file_identity(path: str) -> list[object]:
+    """What tells a file's content from another's without reading it all: its place, size, time and some of its bytes.
+
+    Another fine-tune of the same size may be unpacked or linked into its place with the same time; all of it differs.
+    """
     status = Path(path).stat()
-    return [str(Path(path).absolute()), status.st_size, status.st_mtime_ns]
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        for number in range(_LOOKS):
+            file.seek(max(0, status.st_size - _LOOK_BYTES) * number // (_LOOKS - 1))
+            digest.update(file.read(_LOOK_BYTES))
+    return [str(Path(path).absolute()), status.st_size, status.st_mtime_ns, digest.hexdigest()]
