@@ -20,9 +20,9 @@ from umi_local.backends.llama_cpp.context import CancelFlag, Context
 from umi_local.backends.llama_cpp.devices import Device, Size, layers_that_fit
 from umi_local.backends.llama_cpp.engine import Engine, file_identity, gpu_layers_of, size_of
 from umi_local.backends.llama_cpp.spec import ModelSpec
-from umi_local.backends.llama_cpp.weights import Weights
+from umi_local.backends.llama_cpp.weights import NotLoaded, Weights
 from umi_local.convert.vet import vet_gguf
-from umi_local.errors import ModelCorrupt
+from umi_local.errors import ModelCorrupt, OutOfMemory
 from umi_local.messages import Role, Sampling, Segment
 
 RANK = 4
@@ -203,6 +203,38 @@ def test_the_layers_asked_for_are_bounded_by_what_there_is(model: Path) -> None:
     layers, (note,) = asked(5, CPU)
     assert layers == 0
     assert "finds no GPU" in note
+
+
+@pytest.mark.parametrize("fails", ["weights", "cache"])
+def test_what_does_not_fit_a_gpu_is_tried_with_fewer_layers(
+    model: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """There is no GPU here: what llama.cpp would answer on one is put in its place."""
+    monkeypatch.setattr("umi_local.backends.llama_cpp.engine.devices", lambda: [CPU, gpu(8 << 30)])
+    tried: list[int] = []
+
+    def loads(path: str, layers: int) -> Weights:
+        tried.append(layers)
+        if fails == "weights" and layers > 1:
+            raise NotLoaded("llama.cpp could not load it.")
+        weights = Weights(path, 0)
+        weights.gpu_layers = layers
+        return weights
+
+    def makes(weights: Weights, *rest: Any, **more: Any) -> Context:
+        if fails == "cache" and weights.gpu_layers > 1:
+            raise OutOfMemory("no room")
+        return Context(weights, *rest, **more)
+
+    monkeypatch.setattr("umi_local.backends.llama_cpp.engine.Weights", loads)
+    monkeypatch.setattr("umi_local.backends.llama_cpp.engine.Context", makes)
+    engine = Engine({Role.PLANNER: ModelSpec(str(model), context_tokens=256, gpu_layers=None)})
+    done = engine.complete(Role.PLANNER, TRUNK, SUFFIX, None, Sampling(max_tokens=2), lambda _: None)
+    assert tried == [LAYERS + 1, 1]
+    assert done.notes == (f"{LAYERS + 1} layers do not fit into the GPU's memory, but 1 do.",)
+    again = engine.complete(Role.PLANNER, TRUNK, SUFFIX, None, Sampling(max_tokens=2), lambda _: None)
+    assert again.text == done.text
+    assert not again.notes
 
 
 def test_another_file_in_the_place_of_one_is_told_apart(tmp_path: Path) -> None:

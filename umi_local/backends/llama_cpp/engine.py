@@ -55,6 +55,7 @@ class Engine:
         self._memory = memory or int(0.8 * total_memory())
         self._notes: list[str] = []
         self._told: set[str] = set()
+        self._most_layers: dict[str, int] = {}  # on a GPU, where more were tried in vain
 
     def describe(self, role: Role) -> dict[str, Any]:
         return asdict(self._weights_of(role).info(self._context_tokens(role)))
@@ -142,6 +143,7 @@ class Engine:
         self._note(*notes)
         self._check_memory(spec, layers)
         wanted = layers
+        layers = min(layers, self._most_layers.get(spec.model, layers))
         while True:
             try:
                 loaded = Weights(spec.model, layers)
@@ -178,20 +180,30 @@ class Engine:
         if not self._weights or held + caches + model.stat().st_size <= self._memory:
             return
         self._note("The roles' models do not fit into memory together, so they are loaded in turn, which takes longer.")
-        for context in self._contexts.values():
-            context.close()
-        for weights in self._weights.values():
-            weights.close()
-        self._contexts.clear()
-        self._weights.clear()
+        for other in list(self._weights):
+            self._unload(other)
 
     def _context_of(self, role: Role) -> tuple[Context, Adapter | None]:
-        spec, weights = self._specs[role], self._weights_of(role)
-        adapter = weights.adapter(spec.adapter)
-        key = (spec.model, None if adapter is None or adapter.activated else adapter.path)
-        if key not in self._contexts:
-            self._contexts[key] = self._new_context(role, weights, key[1])
-        return self._contexts[key], adapter
+        spec = self._specs[role]
+        while True:
+            weights = self._weights_of(role)
+            adapter = weights.adapter(spec.adapter)
+            key = (spec.model, None if adapter is None or adapter.activated else adapter.path)
+            try:
+                if key not in self._contexts:
+                    self._contexts[key] = self._new_context(role, weights, key[1])
+                return self._contexts[key], adapter
+            except OutOfMemory:
+                if not weights.gpu_layers:
+                    raise
+                # The weights fitted the GPU and their cache does not: fewer layers leave it room.
+                self._most_layers[spec.model] = weights.gpu_layers // 2
+                self._unload(spec.model)
+
+    def _unload(self, model: str) -> None:
+        for key in [key for key in self._contexts if key[0] == model]:
+            self._contexts.pop(key).close()
+        self._weights.pop(model).close()
 
     def _new_context(self, role: Role, weights: Weights, adapter: str | None) -> Context:
         spec, tokens = self._specs[role], self._context_tokens(role)
