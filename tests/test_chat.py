@@ -15,8 +15,9 @@ from textual.widgets import Collapsible, Input, OptionList, SelectionList, Stati
 from umi_local.backends.scripted import Line, ScriptedBackend
 from umi_local.cli.main import run as umi_local
 from umi_local.conversation import Verdict
-from umi_local.errors import ConfigError, UsageError
+from umi_local.errors import ConfigError, ModelFailed, UsageError
 from umi_local.manifest import PackFile
+from umi_local.messages import ModelInfo, Role
 from umi_local.pull import OnProgress, Progress, Stage
 from umi_local.sessions import open_store
 from umi_local.settings import Chat as ChatSettings
@@ -187,6 +188,24 @@ def test_a_model_that_dies_is_a_card_and_the_question_can_be_asked_again(tmp_pat
         await chat.until(lambda: bool(chat.cards(AnswerCard)))
 
     play(talk, scene)
+
+
+def test_a_question_that_no_model_could_be_loaded_for_is_kept(tmp_path: Path) -> None:
+    class Dead(ScriptedBackend):
+        def describe(self, role: Role) -> ModelInfo:
+            raise ModelFailed("The model's process ended.", "Ask again to start a new one.")
+
+    talk = conversation(tmp_path, [], Dead([], context_tokens=50_000))
+
+    async def scene(chat: Chat) -> None:
+        await chat.ask("Hello")
+        assert [card.state for card in chat.cards(NoteCard)] == [State.FAILED]
+
+    play(talk, scene)
+    assert [(run.query, run.stop) for run in talk.runs()] == [("Hello", StopReason.FAILED)]
+    talk._backend = ScriptedBackend(HELLO, context_tokens=50_000)
+    talk.ask("Hello")
+    assert [run.stop for run in talk.runs()] == [StopReason.FAILED, StopReason.ANSWERED]
 
 
 def test_a_session_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from umi_local.assemble import (
     tell_of_servers,
     toolbox_for,
 )
-from umi_local.errors import UsageError
+from umi_local.errors import UmiError, UsageError
+from umi_local.events import RunEnded, RunStarted
 from umi_local.messages import Message
 from umi_local.permissions import approval_for, remember
 from umi_local.prompts import messages_of
@@ -29,7 +30,7 @@ from umi_local.sessions import SessionStore
 from umi_local.setups import Setup, setup
 from umi_local.stats import Stats
 from umi_local.toolbox import ApprovalRequest, Rule, Ruling, Tool, taint_of
-from umi_local.trajectory import Trajectory
+from umi_local.trajectory import StopReason, Trajectory
 
 
 class Verdict(StrEnum):
@@ -104,7 +105,13 @@ class Conversation:
         if not self._told:
             tell_of_servers(self.wanted, emit)
             self._told = True
-        self._agent = agent_for(self.wanted, self._backend, toolbox, emit)
+        try:
+            self._agent = agent_for(self.wanted, self._backend, toolbox, emit)
+        except UmiError:  # no model could be loaded; what was asked is kept all the same
+            run = Trajectory(question, history=history).ended(StopReason.FAILED)
+            emit(RunStarted(run))
+            emit(RunEnded(run))
+            raise
         if self._stop:  # while the model was loaded
             self._agent.cancel()
         try:

@@ -73,7 +73,9 @@ class Soak:
             if number == min(WARM, runs // 2):
                 before = self.state()
             fault = self.chance.choice(FAULTS)
-            lost += not self.one(fault)
+            if not self.one(fault):
+                lost += 1
+                print(f"run {number}, fault {fault}: what was said is not what is stored", flush=True)
             if number % 50 == 49:
                 print(f"{number + 1:>5} runs, {time.monotonic() - started:.0f} s, {self.state()}", flush=True)
         after = self.state()
@@ -103,10 +105,13 @@ class Soak:
         except UmiError as error:
             self.seen[f"{fault}: {type(error).__name__}"] += 1
         later.join()
+        stored = self.conversation.runs()
         if told is None:
             # A run that failed is stored as such, unless storing was what failed; what came before must be readable.
-            return bool(self.conversation.runs()) or not self.conversation.session or fault == "full disk"
-        return self.conversation.runs()[-1] == _without_history(told)
+            return bool(stored) or not self.conversation.session or fault == "full disk"
+        if stored[-1] != _without_history(told):
+            print(f"told   {_without_history(told)}\nstored {stored[-1]}")
+        return stored[-1] == _without_history(told)
 
     def throw(self, fault: str) -> None:
         backend: Any = self.conversation._backend

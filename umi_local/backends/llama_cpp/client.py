@@ -68,7 +68,13 @@ class LlamaCppBackend:
         self._closed = False
 
     def describe(self, role: Role) -> ModelInfo:
-        return ModelInfo(**self._ask("describe", role))
+        try:
+            return ModelInfo(**self._ask("describe", role))
+        except (ModelError, OutOfMemory):
+            if self._cancelled != self._next_id:
+                raise
+            # Killed for not stopping in time, while a model was loaded. Whoever cancelled looks at that once he has it.
+            return ModelInfo(**self._ask("describe", role))
 
     def count(self, role: Role, text: str) -> int:
         try:
