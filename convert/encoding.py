@@ -20,10 +20,11 @@ _HALF = np.finfo(np.float16)
 _LARGEST = {Kind.F16: float(_HALF.max), Kind.Q8_0: float(_HALF.max) * 127}
 # Elements at a time, so that every pass but the first finds them in the processor's cache.
 _CHUNK = 1 << 17
-_SIGN, _REST = np.uint16(0x8000), np.uint16(0x7FFF)
+_REST = np.uint16(0x7FFF)  # all but the sign
 _INFINITE = {"BF16": np.uint16(0x7F80), "F16": np.uint16(0x7C00)}
 # bfloat16 without its sign, from the first to behind the last that is a normal number of float16.
 _FIRST, _SPAN = np.uint16(0x3880), np.uint16(0x4780 - 0x3880)
+_LEAST = np.uint16(0x0400)  # that first one in float16
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +74,22 @@ def _half_of_brain(block: npt.NDArray[np.uint16]) -> Encoded:
     """
     bits = block.reshape(-1)
     made = np.empty(bits.shape, np.uint16)
+    rest, others = np.empty(min(_CHUNK, bits.size), np.uint16), np.empty(min(_CHUNK, bits.size), np.bool_)
     strange = large = False
     for at in range(0, bits.size, _CHUNK):
         source, target = bits[at : at + _CHUNK], made[at : at + _CHUNK]
-        np.left_shift(source, 3, out=target)
-        target += np.uint16(((15 - 127) << 10) & 0xFFFF)
-        target &= _REST
-        target |= source & _SIGN
-        size = source & _REST
+        size, other = rest[: source.size], others[: source.size]
+        np.bitwise_and(source, _REST, out=size)
         # Unsigned, so that what lies below the first wraps around to beyond the span.
-        others = np.flatnonzero((size - _FIRST) >= _SPAN)
-        if others.size:
-            target[others] = _table()[source[others]]
-            beyond = size[others]
+        np.subtract(size, _FIRST, out=target)
+        np.greater_equal(target, _SPAN, out=other)
+        np.left_shift(target, 3, out=target)
+        target += _LEAST
+        target |= np.bitwise_xor(source, size, out=size)  # the sign
+        places = np.flatnonzero(other)
+        if places.size:
+            target[places] = _table()[source[places]]
+            beyond = source[places] & _REST
             strange = strange or bool((beyond >= _INFINITE["BF16"]).any())
             large = large or bool(((beyond >= _FIRST) & (beyond < _INFINITE["BF16"])).any())
     return Encoded(made.view(np.float16).reshape(block.shape), strange, large and not strange)
