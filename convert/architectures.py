@@ -24,8 +24,8 @@ class Architecture:
     two halves, so the rows of queries and keys change places. `norm_plus_one`: transformers adds 1 to a norm's weight
     while it runs. `floats`, `ints`: further hyperparameters, config.json's key to GGUF's (behind the architecture's
     name); those that a config lacks are left out. `defaults`: what transformers takes where config.json says nothing.
-    `window`: attention of some layers reaches back that far: `pattern` writes which, `every Nth whole` writes it where
-    it is another than that. `experts`: its feed-forward
+    `window`: attention of some layers reaches back that far; with `pattern` it is written which, unless all but every
+    `whole_every`th do, as llama.cpp takes for granted. `experts`: its feed-forward
     layers may be mixtures. `long_factors`: rotary factors for long contexts are tensors. `drop_head_dim`: a head's
     width is not written. `rotary_width`: it is written as the number of rotated elements as well. `vocabulary`: the
     number of tokens is written. `space_prefix`: whether SentencePiece puts a space before a text, where that is fixed.
@@ -41,6 +41,7 @@ class Architecture:
     ints: Keys = field(default_factory=dict)
     defaults: Mapping[str, float] = field(default_factory=dict)
     window: str = ""
+    whole_every: int = 0
     experts: bool = False
     long_factors: bool = False
     drop_head_dim: bool = False
@@ -71,7 +72,8 @@ _GEMMA_2 = Architecture(
         "final_logit_softcapping": "final_logit_softcapping",
     },
     defaults={"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0, "sliding_window": 4096, "head_dim": 256},
-    window="every 2nd whole",
+    window="pattern",
+    whole_every=2,
     space_prefix=False,
     drop_output=True,
     off={"attn_logit_softcapping": _UNCAPPED, "final_logit_softcapping": _UNCAPPED, "sliding_window": 1 << 24},
@@ -90,7 +92,8 @@ _GEMMA_3 = Architecture(
         "rope_theta": 1_000_000.0,
         "sliding_window": 4096,
     },
-    window="every 6th whole",
+    window="pattern",
+    whole_every=6,
     space_prefix=False,
     drop_output=True,
     off={"sliding_window": 0},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -135,14 +134,14 @@ class Hyperparameters:
         if not way or not width:
             return {}
         found: dict[str, Value] = {"attention.sliding_window": self.whole("sliding_window")}
-        known = None
-        if every := re.fullmatch(r"every (\d+)\w+ whole", way):
-            known = [(layer + 1) % int(every[1]) > 0 for layer in range(self.layers)]
-        kinds = self.config.get("layer_types")
-        stated = [kind == "sliding_attention" for kind in kinds] if kinds else known or [False] * self.layers
+        every, kinds = self.architecture.whole_every, self.config.get("layer_types")
+        known = [every > 0 and (layer + 1) % every > 0 for layer in range(self.layers)]
+        stated = [kind == "sliding_attention" for kind in kinds] if kinds else known
         if len(stated) != self.layers:
             raise ModelCorrupt(f"config.json has {len(stated)} layer_types for {self.layers} layers.")
-        return found if stated == known else found | {"attention.sliding_window_pattern": stated}
+        if every and stated == known:
+            return found
+        return found | {"attention.sliding_window_pattern": stated}
 
     @property
     def rotary(self) -> dict[str, Any]:

@@ -132,7 +132,16 @@ def test_a_conversion_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     save_model(tmp_path / "model", "llama", num_hidden_layers=2, intermediate_size=187_500)
     save_tokenizer(tmp_path / "model")
     (tmp_path / "out").mkdir()
-    command = (sys.executable, "-m", "umi_local", "convert", tmp_path / "model", "--out", tmp_path / "out/model.gguf")
+    command = (
+        sys.executable,
+        "-P",
+        "-m",
+        "umi_local",
+        "convert",
+        tmp_path / "model",
+        "--out",
+        tmp_path / "out/model.gguf",
+    )
     with subprocess.Popen([*map(str, command), "--quant", "q8_0"]) as process:
         while not any((tmp_path / "out").iterdir()):
             assert process.poll() is None

@@ -112,11 +112,12 @@ def test_a_real_server_behind_an_address_is_called(tmp_path: Path) -> None:
         manager = Manager(file)
         trust(tmp_path / "pins.json", "srv", manager.offers("srv"))
         (tool,) = tools_of(manager, file, tmp_path / "pins.json")
-        assert tool.function(**tool.validate({"a": 2, "b": 3})) == "5"
+        context = ToolContext(Workspace(tmp_path), tmp_path / "notes.md")
+        assert tool.call(context, tool.validate({"a": 2, "b": 3})) == "5"
         process.kill()
         process.wait()
         with pytest.raises(ToolError, match="server srv"):
-            tool.function(a=2, b=3)
+            tool.call(context, {"a": 2, "b": 3})
         manager.close()
     finally:
         process.kill()
