@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from umi_local.backends.llama_cpp.devices import Device, Size, layers_that_fit
 from umi_local.backends.llama_cpp.engine import Engine, file_identity, gpu_layers_of, size_of
 from umi_local.backends.llama_cpp.spec import ModelSpec
 from umi_local.backends.llama_cpp.weights import NotLoaded, Weights
+from umi_local.cli.choices import resolve
 from umi_local.convert.vet import vet_gguf
 from umi_local.errors import ModelCorrupt, OutOfMemory
 from umi_local.messages import Role, Sampling, Segment
+from umi_local.settings import Settings
 
 RANK = 4
 TRUNK = [
@@ -235,6 +238,16 @@ def test_what_does_not_fit_a_gpu_is_tried_with_fewer_layers(
     again = engine.complete(Role.PLANNER, TRUNK, SUFFIX, None, Sampling(max_tokens=2), lambda _: None)
     assert again.text == done.text
     assert not again.notes
+
+
+@pytest.mark.parametrize(("asked", "layers"), [("auto", None), (3, 3), (0, 0)])
+def test_what_is_set_reaches_the_model(model: Path, asked: int | str, layers: int | None) -> None:
+    wanted = resolve("", [str(model)], None, mode="multi")
+    settings = Settings.model_validate({"threads": 2, "gpu_layers": asked, "context": 300})
+    specs, _ = replace(wanted, settings=settings).specs()
+    for spec in specs.values():
+        assert (spec.threads, spec.gpu_layers, spec.context_tokens) == (2, layers, 300)
+        assert (spec.read_threads, spec.identity) == (0, "")
 
 
 def test_another_file_in_the_place_of_one_is_told_apart(tmp_path: Path) -> None:

@@ -87,9 +87,14 @@ class Setup:
         if model is None:
             raise UsageError(f"No model is named for the {role}.", f"Add --model {role}=FILE, or use a pack.")
         context = self.settings.context or (self.pack.context if self.pack else 0)
-        threads, wanted = self.settings.threads, self.settings.gpu_layers
-        layers = None if wanted == "auto" else wanted
-        return ModelSpec(str(model), str(adapter) if adapter else None, context, threads, layers)
+        layers = None if self.settings.gpu_layers == "auto" else self.settings.gpu_layers
+        return ModelSpec(
+            str(model),
+            str(adapter) if adapter else None,
+            context_tokens=context,
+            threads=self.settings.threads,
+            gpu_layers=layers,
+        )
 
 
 def roles_of(mode: Mode) -> tuple[Role, ...]:

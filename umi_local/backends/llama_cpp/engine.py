@@ -117,7 +117,7 @@ class Engine:
         notes, self._notes = tuple(self._notes), []
         return Completion(written.text, written.finished, usage, notes)
 
-    def limits(self, role: Role) -> dict[str, float]:
+    def limits(self, role: Role) -> dict[str, Any]:
         """What the machine does with no agent around it: a batch read, and single tokens written."""
         context, _ = self._context_of(role)
         context.forget()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class ModelSpec:
 
     model: str
     adapter: str | None = None
+    _: KW_ONLY
     context_tokens: int = 0
     threads: int = 0
     read_threads: int = 0
