@@ -11,7 +11,7 @@ import pytest
 from chatting import CALLER, HELLO, PLANNER, SUM, SUMMARIZER, WRITE, Chat, Slow, conversation, play
 from textual.events import Paste
 from textual.geometry import Region
-from textual.widgets import Button, OptionList
+from textual.widgets import Button, OptionList, Static
 
 from umi_local.backends.scripted import Line
 from umi_local.cli.chat_plain import line_by_line
@@ -54,6 +54,7 @@ def test_a_long_approval_shows_its_buttons_and_all_of_what_is_asked(size: tuple[
         assert shown.region.contains(last.x, last.bottom - 1)
         assert inside(chat, shown.region)
         assert inside(chat, chat.app.screen.query_one(".more").region)
+        assert "there is more" in str(chat.app.screen.query_one(".more", Static).render())
 
     play(conversation(tmp_path, []), scene, size)
 
@@ -100,7 +101,7 @@ def test_what_fits_needs_no_scrolling(tmp_path: Path) -> None:
     async def scene(chat: Chat) -> None:
         chat.app.push_screen(ApprovalScreen(ApprovalRequest("read_file", "reads", {"path": "a.txt"}, "")))
         await chat.pilot.pause(0.1)
-        assert not chat.app.screen.query_one(".more").display
+        assert str(chat.app.screen.query_one(".more", Static).render()) == ""
 
     play(conversation(tmp_path, []), scene)
 

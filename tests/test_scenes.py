@@ -108,6 +108,7 @@ def snap(
         async def play(pilot: Pilot[None]) -> None:
             await scene(Chat(app, pilot))
             # A cursor that blinks is in one picture and not in the next: the question's, and a search field's above it.
+            await settled(Chat(app, pilot))
             for screen in app.screen_stack:
                 for field in screen.query(Input):
                     field.cursor_blink = False
@@ -134,6 +135,7 @@ def waits_for_approval(question: str, *keys: str) -> Scene:
     async def scene(chat: Chat) -> None:
         await chat.type(question)
         await chat.until(lambda: isinstance(chat.app.screen, ApprovalScreen))
+        await settled(chat)
         await chat.pilot.press(*keys)
         if keys:
             await chat.until(lambda: not chat.app.busy)
@@ -141,12 +143,21 @@ def waits_for_approval(question: str, *keys: str) -> Scene:
     return scene
 
 
+async def settled(chat: Chat) -> None:
+    """Until nothing moves any more: a box is laid out once more when the sizes of its parts are known."""
+    before: list[object] = []
+    for _ in range(40):
+        await chat.pilot.pause(0.05)
+        now = [widget.region for widget in chat.app.screen.query("*")]
+        before = [*before[-5:], now]
+        if len(before) == 6 and all(seen == now for seen in before):
+            return
+
+
 def request_shown(request: ApprovalRequest) -> Scene:
     async def scene(chat: Chat) -> None:
         await chat.app.push_screen(ApprovalScreen(request))
-        # The box is laid out once more when the sizes of its parts are known.
-        await chat.until(lambda: chat.app.screen.region.contains_region(chat.app.screen.query_one(".buttons").region))
-        await chat.pilot.pause(0.2)
+        await settled(chat)
 
     return scene
 

@@ -76,6 +76,7 @@ class ApprovalScreen(DialogScreen[Verdict]):
     def on_mount(self) -> None:
         self._last_key = time.monotonic()
         self.query_one("#deny", Button).focus()
+        self.watch(self.query_one(".shown"), "show_vertical_scrollbar", self._tell_of_more)
 
     def on_key(self, event: Key) -> None:
         now = time.monotonic()
@@ -85,11 +86,9 @@ class ApprovalScreen(DialogScreen[Verdict]):
                 self.notify("This needs your decision. Wait a moment, then press the letter.")
         self._last_key = now
 
-    def fit(self) -> None:
-        super().fit()
-        part, more = self.query_one(".shown", VerticalScroll), self.query_one(".more", Static)
-        more.update("Up and Down scroll: there is more than fits." if part.max_scroll_y else "")
-        more.display = part.max_scroll_y > 0
+    def _tell_of_more(self, scrolls: bool) -> None:
+        # Its line is always there: one that came and went would change what fits.
+        self.query_one(".more", Static).update("Up and Down scroll: there is more than fits." if scrolls else "")
 
     def action_scroll(self, key: str) -> None:
         """What is shown scrolls while the focus stays on the answer."""
