@@ -50,7 +50,7 @@ def convert_checkpoint(
         checkpoint = Checkpoint.open(folder)
         entry = architecture_of(checkpoint.config)
         known = Hyperparameters(checkpoint.config, entry)
-        metadata, made = known.metadata(), known.rotary_tensors()
+        metadata, made, warnings = known.metadata(), known.rotary_tensors(), known.warnings()
         tensors = planned(checkpoint, entry, kind)
     with partial(out) as path, hashing(checkpoint.files) as digests, closing(GGUFWriter(path, entry.gguf)) as writer:
         with _no_surprises(folder):
@@ -68,7 +68,7 @@ def convert_checkpoint(
         put_digests(path, digests.result())
         vet_gguf(path)
     written.path = out
-    written.warnings[:0] = [*known.warnings(), *vocabulary.warnings]
+    written.warnings[:0] = [*warnings, *vocabulary.warnings]
     return written
 
 

@@ -52,9 +52,7 @@ def encoded(block: npt.NDArray[Any], stored: str, plus: float, kind: Kind) -> En
     with np.errstate(invalid="ignore", over="ignore"):
         largest = float(np.abs(wide).max(initial=0))
         strange = not np.isfinite(largest)
-        data = wide if kind is Kind.F32 else wide.astype(np.float16) if kind is Kind.F16 else None
-        if data is None:
-            data = gguf.quants.quantize(wide, kind)
+        data = gguf.quants.quantize(wide, kind)
     return Encoded(data, strange, not strange and largest > _LARGEST.get(kind, np.inf))
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from umi_local.assemble import toolbox_for
 from umi_local.messages import Observation, ToolCall
 from umi_local.paths import config_dir, data_dir
 from umi_local.plain import printable, visible
@@ -332,7 +333,7 @@ def test_a_python_in_the_home_folder_does_not_show_the_rest_of_it(
 def test_nobody_writes_its_own_permissions(victim: Victim) -> None:
     """The workspace may be a home folder, in which umi-local's own files lie, too."""
     inside = Workspace(config_dir().parent.parent)
-    box = replace(victim.box, context=replace(victim.box.context, workspace=inside))
+    box = toolbox_for(BUILTIN_TOOLS, inside.root, victim.box.approval)
     for folder in (config_dir(), data_dir()):
         for name in ("always.txt", "config.toml", "tools/mine.py", "mcp.json", "mcp-trusted.json"):
             path = (folder / name).relative_to(inside.root)

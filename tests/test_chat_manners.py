@@ -159,6 +159,45 @@ def test_what_is_being_written_comes_back_behind_the_earlier_questions(tmp_path:
     play(conversation(tmp_path, HELLO), scene)
 
 
+def test_a_draft_and_a_command_are_no_questions(tmp_path: Path) -> None:
+    """Nor are they asked again."""
+    talk = conversation(tmp_path, [*HELLO, *HELLO])
+
+    async def scene(chat: Chat) -> None:
+        await chat.ask("First")
+        await chat.pilot.press(*"draft")
+        chat.app.question.begin("/find ")
+        await chat.type("/again")
+        await chat.until(lambda: not chat.app.busy and len(chat.cards(AnswerCard)) == 2)
+        await chat.type("/edit")
+        await chat.pilot.pause()
+        assert chat.app.question.value == "First"
+        assert chat.app.question.asked == ["First"]
+
+    play(talk, scene)
+
+
+def test_the_seconds_that_pass_need_nothing_from_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow()
+    talk = conversation(tmp_path, [], slow)
+
+    def fails(*_: Any) -> Any:
+        raise AssertionError("asked")
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("Think hard")
+        await chat.until(slow.began.is_set)
+        monkeypatch.setattr(type(talk.store), "get", fails)
+        chat.app._tick()
+        await chat.pilot.pause()
+        assert str(chat.app._status.render()).startswith("working, ")
+        monkeypatch.undo()
+        slow.cancel()
+        await chat.until(lambda: not chat.app.busy)
+
+    play(talk, scene)
+
+
 def test_several_lines_are_pasted_asked_and_brought_back_as_such(tmp_path: Path) -> None:
     talk = conversation(tmp_path, [*HELLO, *HELLO])
 

@@ -11,7 +11,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
-from umi_local.paths import config_dir, data_dir
 from umi_local.plain import visible
 from umi_local.toolbox import PROJECT_FILE, Effect, ToolContext, ToolError, Workspace, tool
 
@@ -213,7 +212,7 @@ def _report(text: str, found: Mapping[_Holds, list[str]], where: str) -> str:
 
 def _write_preview(context: ToolContext, arguments: Mapping[str, Any]) -> str:
     """All that would change: a unified diff, or a new file's content. Control characters are spelled out."""
-    file, content = _writable(context.workspace, arguments["path"]), arguments["content"]
+    file, content = _writable(context, arguments["path"]), arguments["content"]
     name = context.workspace.name(file)
     if not file.exists():
         return visible(f"new file {name}\n{content}")
@@ -240,7 +239,7 @@ def _lines(text: str) -> list[str]:
 
 def _write_scope(context: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:
     """The file that a path leads to, whatever `..` and links it is made of."""
-    return {"path": context.workspace.name(_writable(context.workspace, arguments["path"]))}
+    return {"path": context.workspace.name(_writable(context, arguments["path"]))}
 
 
 @tool(effect=Effect.WRITES, asks=True, preview=_write_preview, scope=_write_scope)
@@ -250,7 +249,7 @@ def write_file(
     content: Annotated[str, "the whole new content"],
 ) -> str:
     """Create or replace a text file when the user wants something saved in one."""
-    file = _writable(context.workspace, path)
+    file = _writable(context, path)
     try:
         data = content.encode()
     except UnicodeEncodeError:
@@ -276,7 +275,8 @@ def write_file(
     return f"{'Replaced' if existed else 'Created'} {context.workspace.name(file)} ({size(len(data))})."
 
 
-def _writable(workspace: Workspace, path: str) -> Path:
+def _writable(context: ToolContext, path: str) -> Path:
+    workspace = context.workspace
     file = workspace.resolve(path)
     if file.is_dir() or path.strip().endswith("/"):
         raise ToolError(f"{path or 'The empty path'} is a folder; give the path of a file.")
@@ -285,7 +285,7 @@ def _writable(workspace: Workspace, path: str) -> Path:
     # Whoever is held to rules must not rewrite them. File systems may ignore case.
     if file.name.lower() == PROJECT_FILE or file == (workspace.root / PROJECT_FILE).resolve():
         raise ToolError(f"{path} holds the rules of this folder, which only a person may change.")
-    if any(file.is_relative_to(folder.resolve()) for folder in (config_dir(), data_dir())):
+    if any(file.is_relative_to(folder.resolve()) for folder in context.closed):
         raise ToolError(f"{path} belongs to umi-local itself, whose settings and sessions only a person may change.")
     nearest = next(parent for parent in file.parents if parent.exists())
     if not nearest.is_dir():

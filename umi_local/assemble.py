@@ -20,7 +20,7 @@ from umi_local.events import Warned
 from umi_local.markup import MessagesMarkup, markup_for
 from umi_local.messages import Role, Sampling
 from umi_local.packs import load_pack
-from umi_local.paths import notes_file, snapshots_dir, threads_file
+from umi_local.paths import config_dir, data_dir, notes_file, snapshots_dir, threads_file
 from umi_local.permissions import journal_of
 from umi_local.prompts import ChatRenderer, FlatRenderer, Renderer, RoutedRenderer
 from umi_local.protocols import Backend, Emit, Toolbox
@@ -193,7 +193,8 @@ def toolbox_for(
     """
     if not workspace.is_dir():
         raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
-    context = ToolContext(Workspace(workspace), notes or notes_file(), journal=journal_of(session))
+    own = (config_dir(), data_dir())
+    context = ToolContext(Workspace(workspace), notes or notes_file(), journal=journal_of(session), closed=own)
     if len(tools) <= MOST_LISTED:
         return LocalToolbox(tools, context, approval)
     hidden = [tool for tool in tools if tool in extensions().tools]

@@ -57,9 +57,16 @@ class SchemaTool(Tool):
     """A tool whose arguments are checked against a JSON Schema instead of a function's types."""
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        from jsonschema import Draft202012Validator
+        from jsonschema import Draft202012Validator, SchemaError
+        from referencing.exceptions import Unresolvable
 
-        problems = list(Draft202012Validator(dict(self.spec.parameters)).iter_errors(dict(arguments)))
+        schema = dict(self.spec.parameters)
+        try:
+            Draft202012Validator.check_schema(schema)
+            problems = list(Draft202012Validator(schema).iter_errors(dict(arguments)))
+        except (SchemaError, Unresolvable, RecursionError) as error:
+            told = f"The arguments of {self.name} cannot be checked by its schema: {type(error).__name__}."
+            raise ToolError(told) from None
         if problems:
             told = "; ".join(f"{problem.json_path}: {problem.message}" for problem in problems[:3])
             raise ToolError(f"The arguments of {self.name} do not fit: {told}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -40,8 +40,9 @@ class ToolContext:
 
     `clock` tells the time in the user's own zone. `journal` keeps what files held before they are changed. A call that
     leads to more than its arguments name (a folder to its files, an address to another) asks `permitted` of each,
-    with the argument that would name it, in the form of the tool's `scope`. `stop` is set when nobody waits for the run
-    any more: what takes long should look at it.
+    with the argument that would name it, in the form of the tool's `scope`. `closed` are folders that no tool may
+    write to, wherever the workspace is: those with the rules that tools are held to. `stop` is set when nobody waits
+    for the run any more: what takes long should look at it.
     """
 
     workspace: Workspace
@@ -49,6 +50,7 @@ class ToolContext:
     clock: Callable[[], datetime] = _local_time
     journal: Journal | None = None
     permitted: Callable[[Mapping[str, str]], bool] = anything
+    closed: Sequence[Path] = ()
     stop: Event = field(default_factory=Event)
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from rich.text import Text
 from textual import on, work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
@@ -26,7 +27,7 @@ from umi_local.tui.appearance import dress, keys_of
 from umi_local.tui.cards import NoteCard, QuestionCard, State
 from umi_local.tui.editor import from_editor
 from umi_local.tui.messages import AgentEvent, ApprovalWanted, RunDone
-from umi_local.tui.question import LINE_BREAK, QuestionInput
+from umi_local.tui.question import QuestionInput, as_written
 from umi_local.tui.screens import ApprovalScreen, HelpScreen
 from umi_local.tui.side import SidePanel
 from umi_local.tui.status import status_line
@@ -66,7 +67,7 @@ class ChatApp(App[None]):
         self.busy = False
         self._asking: queue.Queue[Verdict] | None = None
         self._leaving = False
-        self._began = 0.0
+        self._began, self._known = 0.0, Text()
         self.question = QuestionInput(id="question")
         chosen = conversation.wanted.settings.chat
         dress(self, chosen.theme, chosen.keys)
@@ -111,24 +112,24 @@ class ChatApp(App[None]):
 
     @on(Input.Submitted, "#question")
     async def submitted(self, event: Input.Submitted) -> None:
-        text = event.value.replace(LINE_BREAK, "\n").strip()
+        text = as_written(event.value)
         command = commands.is_command(text)
         if not text:
             return
         if self.busy and not (command and commands.works_beside_a_run(text)):
             self.notify(f"{commands.BUSY} What you typed stays here.")
             return
-        if command and not await commands.run_command(self, text):
-            return  # it stays, to be mended
         event.input.value = event.input.value.removeprefix(event.value)  # what was typed since then stays
         if not command:
             await self.ask(text)
+        elif not await commands.run_command(self, text) and not self.question.value:
+            self.question.begin(text)  # to be mended
 
     async def ask(self, question: str) -> None:
         if self.busy:  # the palette can be opened at any time
             return
         self.question.remember(question)
-        self.busy = self.transcript.working = True
+        self.busy = True
         self._began = time.monotonic()
         self.transcript.anchor()  # also for who has scrolled up: what is asked is what is looked for now
         await self.transcript.add(QuestionCard(question))
@@ -138,7 +139,7 @@ class ChatApp(App[None]):
         """A sign of life, also while a model is loaded or a prompt is read and no card says anything."""
         if self.busy:
             doing = "stopping" if self.transcript.stopping else "working"
-            self.show_status({}, f"{doing}, {time.monotonic() - self._began:.0f} s")
+            self._status.update(Text(f"{doing}, {time.monotonic() - self._began:.0f} s  ·  ").append(self._known))
 
     @work(thread=True)
     def _run(self, question: str) -> None:
@@ -160,7 +161,7 @@ class ChatApp(App[None]):
 
     @on(RunDone)
     async def ended(self, message: RunDone) -> None:
-        self.busy = self.transcript.working = self.transcript.stopping = False
+        self.busy = self.transcript.stopping = False
         if not self.transcript.is_attached:  # the app was left while a run was at work
             return
         if message.error is not None:
@@ -290,5 +291,6 @@ class ChatApp(App[None]):
         self.show_status({})
         self._side.show({})
 
-    def show_status(self, stats: dict[str, Any], doing: str = "") -> None:
-        self._status.update(status_line(self.conversation, stats, doing))
+    def show_status(self, stats: dict[str, Any]) -> None:
+        self._known = status_line(self.conversation, stats)
+        self._status.update(self._known)

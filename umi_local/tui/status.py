@@ -19,13 +19,13 @@ _QUANTISATION = re.compile(r"[.-]((?:i?q\d|f16|f32|bf16)[a-z0-9_]*)\.gguf$", re.
 _NEARLY_FULL = 0.85  # of the context
 
 
-def status_line(conversation: Conversation, stats: Mapping[str, Any], doing: str = "") -> Text:
-    """Without `stats` (those of `ask --json`) only what is known before a run; `doing` is what goes on just now.
+def status_line(conversation: Conversation, stats: Mapping[str, Any]) -> Text:
+    """Without `stats` (those of `ask --json`) only what is known before a run.
 
     What changes stands before what does not, which a narrow terminal cuts.
     """
     wanted = conversation.wanted
-    parts = [_model(wanted), *([doing] if doing else [])]
+    parts = [_model(wanted)]
     if stats.get("trunk_tokens"):
         context = wanted.settings.context or (wanted.pack.context if wanted.pack else 0)
         used = f"context {stats['trunk_tokens']:,}" + (f" of {context:,}" if context else "")

@@ -43,7 +43,7 @@ class Transcript(VerticalScroll):
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
-        self.working = self.stopping = False
+        self.stopping = False  # a person has stopped the run
         self._turn: TurnCard | None = None
         self._answer: AnswerCard | None = None
         self._call: CallCard | None = None

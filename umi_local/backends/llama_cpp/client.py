@@ -73,7 +73,7 @@ class LlamaCppBackend:
         except (ModelError, OutOfMemory):
             if self._cancelled != self._next_id:
                 raise
-            # Killed for not stopping in time, while a model was loaded. Whoever cancelled looks at that once he has it.
+            # Killed for not stopping in time, while a model was loaded. The run that was cancelled ends when it has it.
             return ModelInfo(**self._ask("describe", role))
 
     def count(self, role: Role, text: str) -> int:
