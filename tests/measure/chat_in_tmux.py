@@ -72,6 +72,7 @@ def main() -> int:
             time.sleep(5)
             ask('Save "bye" as b.txt.')
             step("the next write asks again", until(lambda shown: "asks for approval" in shown))
+            time.sleep(1)  # as above
             keys("Enter")
             step("Enter denies", until(lambda shown: "denied" in shown and "asks for" not in shown))
             until(lambda shown: "denied" in shown and "Answer  done" in shown)

@@ -23,7 +23,7 @@ from umi_local.sessions import Session, SessionStore
 from umi_local.toolbox import ApprovalRequest
 from umi_local.tui.dialog import Dialog, DialogScreen
 
-# Seconds without a key before a letter allows anything: who was typing when the question came up has not read it.
+# Seconds without a key before a letter or Enter decides anything: who was typing when the question came up has not read it.
 SETTLE = 0.7
 _LISTED = 50  # sessions
 
@@ -82,8 +82,8 @@ class ApprovalScreen(DialogScreen[Verdict]):
         now = time.monotonic()
         if (event.is_printable or event.key == "enter") and now - self._last_key < SETTLE:
             event.prevent_default().stop()
-            if event.key in ("o", "s", "a", "d"):
-                self.notify("This needs your decision. Wait a moment, then press the letter.")
+            if event.key in ("o", "s", "a", "d", "enter"):
+                self.notify("This needs your decision. Wait a moment, then press the key again.")
         self._last_key = now
 
     def _tell_of_more(self, scrolls: bool) -> None:
