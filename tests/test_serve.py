@@ -261,6 +261,61 @@ def test_the_next_run_waits_for_one_that_was_left_and_does_not_stop_at_once() ->
     assert most == 1
 
 
+def test_a_run_that_ended_is_not_stopped_in_the_next_ones_place() -> None:
+    """Whoever reads slowly, or is late to hear of the end, must not stop the run that has begun since."""
+    at_work: list[str] = []
+    stopped: list[str] = []
+
+    class Prompt:
+        def run(self, query: str, history: Sequence[Message], emit: Emit) -> Trajectory:
+            at_work.append(query)
+            emit(TextWritten(Role.SUMMARIZER, query))
+            time.sleep(0.2 if query == "second" else 0)
+            at_work.remove(query)
+            return Trajectory(query, answer=query, stop=StopReason.ANSWERED)
+
+        def cancel(self) -> None:
+            stopped.extend(at_work)
+
+    async def act() -> None:
+        engine = Engine(Prompt(), 2, 30)
+        first = engine.events("first", ())
+        await anext(first)
+        second = engine.events("second", ())
+        await anext(second)
+        await first.aclose()
+        assert stopped == []
+        await second.aclose()
+        assert stopped == ["second"]
+
+    asyncio.run(act())
+
+
+def test_a_run_that_is_left_before_it_began_is_stopped_all_the_same() -> None:
+    begun, stopped = threading.Event(), threading.Event()
+
+    class Slow:
+        def run(self, query: str, history: Sequence[Message], emit: Emit) -> Trajectory:
+            time.sleep(0.1)  # what it needs is put together; a cancel in this time finds nothing
+            begun.set()
+            assert stopped.wait(10)
+            return Trajectory(query, stop=StopReason.CANCELLED)
+
+        def cancel(self) -> None:
+            if begun.is_set():
+                stopped.set()
+
+    async def act() -> None:
+        engine = Engine(Slow(), 1, 30)
+        left = asyncio.create_task(anext(engine.events("left", ())))
+        await asyncio.sleep(0.01)
+        left.cancel()
+        await asyncio.to_thread(stopped.wait, 10)
+
+    asyncio.run(act())
+    assert stopped.is_set()
+
+
 def test_an_answer_that_takes_too_long_is_stopped(serve: Callable[..., Served]) -> None:
     served = serve(seconds=0.3)
     served.echo.delay = 0.1

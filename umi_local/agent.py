@@ -87,9 +87,12 @@ class Agent:
         self._stop_turn()
 
     def _stop_turn(self) -> None:
-        """Stop the turn that is going on, and again the one that was about to begin and so heard nothing of it."""
-        self.backend.cancel()
+        """Stop the turn that is going on, and again the one that was about to begin and so heard nothing of it.
+
+        After the run nothing is stopped: the backend may already be at work on another.
+        """
         if self._running and self._cancelled:
+            self.backend.cancel()
             again = threading.Timer(_AGAIN_SECONDS, self._stop_turn)
             again.daemon = True
             again.start()

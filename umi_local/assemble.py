@@ -205,7 +205,10 @@ def context_for(toolbox: LocalToolbox) -> str:
     """What the agent is told of the workspace without asking: what lies in it, if any tool may read.
 
     Of a file that a rule denies to one of them not even the name is told; where one has to ask, no columns are.
+    umi-local's own folders are nobody's work and stay unspoken of.
     """
+    root = toolbox.context.workspace.root.resolve()
+    own = {folder.resolve() for folder in toolbox.context.closed}
     policy = toolbox.approval.policy
     denied = [rule for rule in policy.rules if rule.ruling is Ruling.DENY]
     asking = [rule for rule in policy.rules if rule.ruling is Ruling.ASK]
@@ -213,7 +216,7 @@ def context_for(toolbox: LocalToolbox) -> str:
     reading = [name for name in reading if not any(rule.fits(name, {}) for rule in denied)]
 
     def free_of(rules: Sequence[Rule], path: str) -> bool:
-        return not any(rule.fits(name, {"path": path}) for rule in rules for name in reading)
+        return root / path not in own and not any(rule.fits(name, {"path": path}) for rule in rules for name in reading)
 
     overview = toolbox.context.workspace.overview
     return overview(partial(free_of, denied), partial(free_of, asking)) if reading else ""

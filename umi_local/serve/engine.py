@@ -14,6 +14,8 @@ from umi_local.messages import Message
 from umi_local.protocols import Emit
 from umi_local.trajectory import Trajectory
 
+_AGAIN_SECONDS = 0.5  # between two tries to stop a run that was perhaps not under way at the first
+
 
 class Busy(Exception):
     """More requests are waiting than the queue has room for."""
@@ -64,12 +66,21 @@ class Engine:
         cancel a request again and again, and the next one must not meet a run that is still ending.
         """
         await self._turn.acquire()
-        loop = asyncio.get_running_loop()
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
         happened: asyncio.Queue[Event | UmiError | None] = asyncio.Queue()
 
         def tell(what: Event | UmiError | None) -> None:
             with suppress(RuntimeError):  # the server is gone
                 loop.call_soon_threadsafe(happened.put_nowait, what)
+
+        def end() -> None:
+            ended.set()
+            self._turn.release()
+
+        def stop() -> None:
+            if not ended.is_set():  # else it would be the next run that stops
+                self._runner.cancel()
+                loop.call_later(_AGAIN_SECONDS, stop)
 
         def work() -> None:
             try:
@@ -78,20 +89,18 @@ class Engine:
                 tell(error)
             finally:
                 with suppress(RuntimeError):
-                    loop.call_soon_threadsafe(self._turn.release)
+                    loop.call_soon_threadsafe(end)
                 tell(None)
 
-        thread = threading.Thread(target=work, daemon=True)
         try:
-            thread.start()
+            threading.Thread(target=work, daemon=True).start()
         except RuntimeError:  # no thread can be had
             self._turn.release()
             raise
-        late = loop.call_later(self._seconds, self._runner.cancel)
+        late = loop.call_later(self._seconds, stop)
         try:
             while (event := await happened.get()) is not None:
                 yield event
         finally:
             late.cancel()
-            if thread.is_alive():
-                self._runner.cancel()
+            stop()

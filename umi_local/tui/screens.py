@@ -23,7 +23,7 @@ from umi_local.sessions import Session, SessionStore
 from umi_local.toolbox import ApprovalRequest
 from umi_local.tui.dialog import Dialog, DialogScreen
 
-# Seconds without a key before a letter or Enter decides anything: who was typing when the question came up has not read it.
+# Seconds without a key before a letter or Enter decides: who was typing when the question came up has not read it.
 SETTLE = 0.7
 _LISTED = 50  # sessions
 
