@@ -83,17 +83,21 @@ def play(talk: Conversation, scene: Play, size: tuple[int, int] = (100, 40)) -> 
 
 
 class Slow(ScriptedBackend):
-    """Writes until it is cancelled."""
+    """Says its script, then writes `text` until it is cancelled."""
 
-    def __init__(self) -> None:
-        super().__init__([], context_tokens=50_000)
+    def __init__(self, script: Sequence[Line] = (), text: str = "Thinking") -> None:
+        super().__init__(script, context_tokens=50_000)
+        self._left, self._text = len(script), text
         self.began, self.stop = threading.Event(), threading.Event()
 
     def complete(self, role: Role, prompt: Any, constraint: Any, sampling: Any, on_token: Any = print) -> Completion:
-        on_token("Thinking")
+        if self._left:
+            self._left -= 1
+            return super().complete(role, prompt, constraint, sampling, on_token)
+        on_token(self._text)
         self.began.set()
         assert self.stop.wait(20)
-        return Completion("Thinking", finished=False)
+        return Completion(self._text, finished=False)
 
     def cancel(self) -> None:
         self.stop.set()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from chatting import CALLER, HELLO, PLANNER, SUM, SUMMARIZER, WRITE, Broken, Chat, Slow, conversation, play
-from textual.widgets import Collapsible, Input, OptionList, SelectionList, Static
+from rich.console import Console
+from textual.widgets import Button, Collapsible, Input, OptionList, SelectionList, Static
 
 from umi_local.backends.scripted import Line, ScriptedBackend
 from umi_local.cli.main import run as umi_local
@@ -183,11 +184,65 @@ def test_a_model_that_dies_is_a_card_and_the_question_can_be_asked_again(tmp_pat
         (note,) = chat.cards(NoteCard)
         assert note.state is State.FAILED
         assert "process ended" in note.text
+        assert "F5 asks again" in note.text
         talk._backend = ScriptedBackend(HELLO, context_tokens=50_000)
-        await chat.pilot.press("up", "enter")
+        await chat.pilot.press("f5")
         await chat.until(lambda: bool(chat.cards(AnswerCard)))
+        await chat.until(lambda: not chat.app.busy)
+        assert [card.question for card in chat.cards(QuestionCard)] == ["Hello", "Hello"]
+        await chat.pilot.press("f5")  # nothing has failed, so nothing is asked
+        assert not chat.app.busy
 
     play(talk, scene)
+
+
+def test_a_call_that_is_stopped_while_it_is_written_leaves_its_card(tmp_path: Path) -> None:
+    slow = Slow(SUM[:1], '{"name": "calculator", "arg')
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("What is 2 + 3?")
+        await chat.until(slow.began.is_set)
+        await chat.until(lambda: any("arg" in card.said for card in chat.cards(CallCard)))
+        assert chat.cards(CallCard)[0].state is State.WRITING
+        await chat.pilot.press("escape")
+        await chat.until(lambda: not chat.app.busy)
+        assert chat.cards(CallCard)[0].state is State.STOPPED
+
+    play(conversation(tmp_path, [], slow), scene)
+
+
+def test_a_call_that_was_cut_off_says_so_on_its_card(tmp_path: Path) -> None:
+    cut_off = Line(CALLER, '{"name": "calculator", "arguments": {"expression": "2', finished=False)
+
+    async def scene(chat: Chat) -> None:
+        await chat.ask("What is 2 + 3?")
+        first, second = chat.cards(CallCard)
+        assert (first.state, second.state) == (State.FAILED, State.DONE)
+        assert "cut off" in first.said
+
+    play(conversation(tmp_path, [SUM[0], cut_off, *SUM]), scene)
+
+
+def test_what_a_write_changed_is_shown_also_when_its_session_is_opened_again(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        (tmp_path / "files" / "a.txt").write_text("bye")
+        await chat.type("Write hello to a.txt")
+        await chat.until(lambda: isinstance(chat.app.screen, ApprovalScreen))
+        await chat.pilot.press("o")
+        await chat.until(lambda: not chat.app.busy)
+        session = chat.app.conversation.session
+        for _ in range(2):
+            (fold,) = chat.app.query(Collapsible)
+            console = Console(width=80)
+            with console.capture() as shown:
+                console.print(*(part.content for part in fold.query(Static)))
+            assert "-bye" in shown.get()
+            assert "+hello" in shown.get()
+            await chat.type("/new")
+            await chat.type(f"/resume {session}")
+            await chat.until(lambda: bool(chat.cards(CallCard)))
+
+    play(conversation(tmp_path, WRITE), scene)
 
 
 def test_a_question_that_no_model_could_be_loaded_for_is_kept(tmp_path: Path) -> None:
@@ -607,6 +662,23 @@ def test_keys_are_those_of_the_settings(tmp_path: Path) -> None:
         await chat.pilot.press("f1")
         help_text = "".join(str(part.content) for part in chat.app.screen.query(Static))
         assert "f5" in help_text
+
+    play(talk, scene)
+
+
+def test_the_keys_of_an_approval_can_be_others(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, WRITE)
+    talk.wanted = setup(Settings(chat=ChatSettings(keys={"allow_once": "y", "deny": "n"})))
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("Write hello to a.txt")
+        await chat.until(lambda: isinstance(chat.app.screen, ApprovalScreen))
+        assert [str(button.label) for button in chat.app.screen.query(Button)][:2] == ["Deny (n)", "Allow once (y)"]
+        await chat.pilot.press("o")
+        assert isinstance(chat.app.screen, ApprovalScreen)
+        await chat.pilot.press("y")
+        await chat.until(lambda: not chat.app.busy)
+        assert (tmp_path / "files" / "a.txt").read_text() == "hello"
 
     play(talk, scene)
 

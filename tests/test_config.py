@@ -68,6 +68,7 @@ def test_doctor_tells_of_sandbox_and_servers_and_nothing_secret(monkeypatch: pyt
     found = examination()
     assert found["safety"]["sandbox"] in ("bubblewrap", "namespaces", "seatbelt", "none")
     assert found["mcp_servers"]["hub"]["variables"] == ["T"]
+    assert "cannot be used" in found["mcp_servers"]["hub"]["state"]
     assert "abcdef123" not in json.dumps(found)
     assert "very-secret-value" not in json.dumps(found)
 

@@ -143,6 +143,16 @@ def test_a_description_that_changed_is_not_called(made: Any) -> None:
     assert "tools trust srv" in seen.content
 
 
+def test_a_servers_state_is_told_in_words(made: Any) -> None:
+    servers = made("swaps")
+    assert servers.manager.state("srv", servers.pins) == "answers with 1 tool"
+    servers.again()
+    changed = "answers with 1 tool; 1 of those trusted are gone or have changed: umi-local tools trust srv"
+    assert servers.manager.state("srv", servers.pins) == changed
+    servers.file.add("gone", {"command": "no-such-command-anywhere"})
+    assert "The MCP server gone cannot be used" in servers.manager.state("gone", servers.pins)
+
+
 def test_a_server_that_hangs_is_a_failed_observation_in_time(made: Any) -> None:
     servers = made("hangs", timeout=1)
     started = time.monotonic()

@@ -24,6 +24,7 @@ from umi_local.setups import setup
 from umi_local.toolbox import ApprovalRequest, Rule, Ruling
 from umi_local.tui import ChatApp
 from umi_local.tui.appearance import THEMES
+from umi_local.tui.cards import CallCard
 from umi_local.tui.packs import PacksScreen
 from umi_local.tui.screens import ApprovalScreen
 
@@ -62,6 +63,15 @@ PROGRAM = [
     ),
     Line(PLANNER, "The tool did not work, so say what went wrong. Next: conclusion."),
     Line(SUMMARIZER, "The program was not run, as it was not allowed."),
+]
+REWRITE = [
+    Line(PLANNER, "Use write_file to put oranges on the list. Next: caller."),
+    Line(
+        CALLER,
+        '{"name": "write_file", "arguments": {"path": "list.md", "content": "# To buy\\n- bread\\n- oranges\\n"}}',
+    ),
+    Line(PLANNER, "The result is there. Next: conclusion."),
+    Line(SUMMARIZER, "The list says oranges instead of apples now."),
 ]
 REPEATING = [*SUM[:2] * 3, SUM[2], Line(SUMMARIZER, "It is 5; I kept asking for the same.")]
 LONG = """## Three ways
@@ -162,12 +172,18 @@ def request_shown(request: ApprovalRequest) -> Scene:
     return scene
 
 
+async def rewrites_the_list(chat: Chat) -> None:
+    (chat.app.conversation.workspace / "list.md").write_text("# To buy\n- bread\n- apples\n")
+    await waits_for_approval("Put oranges on the list instead of apples", "o")(chat)
+    await chat.pilot.press("ctrl+o")
+
+
 READ = ApprovalRequest("read_file", "reads", {"path": "letters/bank.txt"}, "", "", Rule(Ruling.ALLOW, "read_file"))
 TAINTED = ApprovalRequest(
     "write_file",
     "writes",
     {"path": "a.txt", "content": "hello"},
-    "+hello",
+    "new file a.txt\nhello",
     "A web page was read in this session; what it says may be a trick.",
 )
 
@@ -175,7 +191,8 @@ LONG_WRITE = ApprovalRequest(
     "write_file",
     "writes",
     {"path": "recipe.md", "content": LONG},
-    "-Old recipe\n" + "\n".join(f"+{line}" for line in LONG.split("\n")),
+    "--- recipe.md\n+++ recipe.md\n@@ -1,1 +1,15 @@\n-Old recipe\n"
+    + "\n".join(f"+{line}" for line in LONG.split("\n")),
     "",
     Rule(Ruling.ALLOW, "write_file"),
 )
@@ -195,6 +212,7 @@ SCENES: dict[str, tuple[list[Line], Scene, tuple[int, int]]] = {
     "approval_long_80x24": ([], request_shown(LONG_WRITE), (80, 24)),
     "denied": (PROGRAM, waits_for_approval("Add up 1 to 10 with a program", "d"), (100, 32)),
     "allowed_once": (WRITE, waits_for_approval("Write hello to a.txt", "o"), (100, 32)),
+    "change_unfolded": (REWRITE, rewrites_the_list, (100, 45)),
     "long_markdown": (says(LONG), asks("How do I get there?"), (100, 45)),
     "palette": (SUM, asks("What is 2 + 3?", "ctrl+p"), (100, 32)),
     "help": ([], lambda chat: chat.pilot.press("f1"), (100, 40)),
@@ -228,6 +246,17 @@ def test_planner_writing(snap: Any, tmp_path: Path) -> None:
         await chat.type("Think hard")
         await chat.until(slow.began.is_set)
         await chat.until(lambda: any("Thinking" in card.said for card in chat.cards()))
+
+    snap([], scene, (100, 32), conversation(tmp_path, [], slow))
+    slow.cancel()
+
+
+def test_caller_writing(snap: Any, tmp_path: Path) -> None:
+    slow = Slow(SUM[:1], '{"name": "calculator", "arguments": {"expression": "2 +')
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("What is 2 + 3?")
+        await chat.until(lambda: any("calculator" in card.said for card in chat.cards(CallCard)))
 
     snap([], scene, (100, 32), conversation(tmp_path, [], slow))
     slow.cancel()

@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from umi_local.assemble import extensions
 from umi_local.errors import UmiError
 from umi_local.manifest import PackFile
-from umi_local.mcp import ServerFile, trusted_names
+from umi_local.mcp import Manager, ServerFile, trusted_names
 from umi_local.packs import DEFAULT_PACK, load_pack, pack_names
 from umi_local.paths import audit_file, config_dir, data_dir, servers_file, trusted_file
 from umi_local.permissions import kept_rules
@@ -135,17 +136,26 @@ def _safety() -> dict[str, Any]:
 
 
 def _servers() -> dict[str, Any]:
-    """Where each server is and how many of its tools are trusted. Nothing is started, no variable's value told."""
-    file = ServerFile(servers_file())
-    trusted = trusted_names(trusted_file())
+    """Where each server is, how many of its tools are trusted, and whether it answers. No variable's value is told."""
+    file, pins = ServerFile(servers_file()), trusted_file()
+    servers, trusted, manager = file.read(), trusted_names(pins), Manager(file)
+
+    def state(name: str) -> str:
+        return "off" if servers[name].disabled else manager.state(name, pins)
+
+    try:
+        with ThreadPoolExecutor() as pool:  # one that hangs takes its twenty seconds
+            states = dict(zip(servers, pool.map(state, servers), strict=True))
+    finally:
+        manager.close()
     return {
         name: {
             "at": server.where,
             "variables": sorted(server.env),
-            "on": not server.disabled,
+            "state": states[name],
             "trusted_tools": len(trusted.get(name, ())),
         }
-        for name, server in file.read().items()
+        for name, server in servers.items()
     }
 
 

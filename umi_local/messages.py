@@ -56,13 +56,15 @@ class ToolCall:
 class Observation:
     """What a tool gave back. Its content comes from outside and is never trusted as markup.
 
-    `found` are tools that were looked for and can be called from then on.
+    `found` are tools that were looked for and can be called from then on. `changes` is what a call that writes was
+    about to change (a diff), for people: no prompt holds it.
     """
 
     content: str
     is_error: bool = False
     denied: bool = False
     found: tuple[ToolSpec, ...] = ()
+    changes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

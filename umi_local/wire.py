@@ -122,12 +122,15 @@ def _observation_to_json(observation: Observation) -> dict[str, Any]:
         data["denied"] = True
     if observation.found:
         data["found"] = [_tool_to_json(tool) for tool in observation.found]
+    if observation.changes:
+        data["changes"] = observation.changes
     return data
 
 
 def _observation_from_json(data: Any) -> Observation:
     found = tuple(_tool_from_json(tool) for tool in data.get("found", ()))
-    return Observation(_text(data["content"]), bool(data["is_error"]), bool(data.get("denied", False)), found)
+    changes = _text(data.get("changes", ""))
+    return Observation(_text(data["content"]), bool(data["is_error"]), bool(data.get("denied", False)), found, changes)
 
 
 def _tool_to_json(tool: ToolSpec) -> dict[str, Any]:

@@ -17,7 +17,8 @@ def doctor(
       umi-local doctor --json
 
     Show versions, this machine, what the installed llama.cpp can compute on, the folders, the settings with where each
-    comes from, and which models are here. Nothing in it is secret: it is fit for a bug report.
+    comes from, which models are here, and whether MCP servers answer, which are started for it. Nothing in it is
+    secret: it is fit for a bug report.
     """
     from umi_local.doctor import examination
     from umi_local.plain import as_json, printable

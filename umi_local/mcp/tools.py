@@ -118,6 +118,18 @@ class Manager:
             offers.append(offer)
         return offers
 
+    def state(self, server: str, pins: Path) -> str:
+        """Whether a server answers, and still describes what was trusted of it as it did then, in words."""
+        try:
+            now = {offer.digest for offer in self.offers(server)}
+        except ToolError as error:
+            return str(error)
+        changed = len({Offer(server, described).digest for described in _pinned(pins).get(server, [])} - now)
+        told = (
+            f"; {changed} of those trusted are gone or have changed: umi-local tools trust {server}" if changed else ""
+        )
+        return f"answers with {len(now)} {'tool' if len(now) == 1 else 'tools'}{told}"
+
     def close(self) -> None:
         for connection in self._connections.values():
             connection.close()

@@ -13,7 +13,9 @@ from umi_local.messages import Observation, ToolCall, ToolSpec
 from umi_local.toolbox.approval import Approval, ApprovalRequest
 from umi_local.toolbox.policy import Rule, Ruling, as_compared
 from umi_local.toolbox.ranking import FITTING, Found, Ranking, search_tool
-from umi_local.toolbox.tool import Tool, ToolContext, ToolError
+from umi_local.toolbox.tool import Effect, Tool, ToolContext, ToolError
+
+_MOST_CHANGES = 20_000  # characters of a diff that are kept with a run
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,23 @@ class LocalToolbox:
             arguments |= {name: value for name, value in scope.items() if arguments.get(name)}
             self.approval.saw(tool)
             further = partial(self.approval.permits, tool, {**arguments, **scope})
+            changes = self._changes(tool, arguments)
             result = tool.call(replace(self.context, permitted=further), arguments)
             if isinstance(result, Found):
                 return Observation(result.text, found=result.tools)
-            return Observation(as_text(result))
+            return Observation(as_text(result), changes=changes)
         except ToolError as error:
             return Observation(str(error), is_error=True)
         except Exception as error:  # a user's own tool may raise anything; the run must go on
             return Observation(f"{tool.name} failed: {type(error).__name__}: {error}", is_error=True)
+
+    def _changes(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
+        """What a call is about to change, for whoever reads the run later."""
+        if tool.effect is not Effect.WRITES or tool.preview is None:
+            return ""
+        told = tool.preview(self.context, arguments)
+        more = len(told) - _MOST_CHANGES
+        return told if more <= 0 else f"{told[:_MOST_CHANGES]}\n... and {more:,} more characters"
 
     def _refused(self, call: ToolCall, effect: str, why: str) -> Observation:
         """A call that never came to be a question of permission; it leaves its line all the same."""

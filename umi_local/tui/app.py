@@ -15,7 +15,6 @@ from textual.containers import Horizontal
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Input, Static
 
-from umi_local.chat_commands import COMMANDS
 from umi_local.conversation import Conversation, Verdict
 from umi_local.errors import ContextFull, UmiError
 from umi_local.events import Event
@@ -23,12 +22,11 @@ from umi_local.plain import printable
 from umi_local.toolbox import ApprovalRequest
 from umi_local.trajectory import StopReason
 from umi_local.tui import commands
-from umi_local.tui.appearance import dress, keys_of
+from umi_local.tui.appearance import dress, key_of, keys_of
 from umi_local.tui.cards import NoteCard, QuestionCard, State
-from umi_local.tui.editor import from_editor
 from umi_local.tui.messages import AgentEvent, ApprovalWanted, RunDone
 from umi_local.tui.question import QuestionInput, as_written
-from umi_local.tui.screens import ApprovalScreen, HelpScreen
+from umi_local.tui.screens import ApprovalScreen, HelpScreen, SessionsScreen
 from umi_local.tui.side import SidePanel
 from umi_local.tui.status import status_line
 from umi_local.tui.transcript import Transcript, title_of_stop
@@ -44,6 +42,7 @@ class ChatApp(App[None]):
     TITLE = "umi-local"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", priority=False, id="stop"),
+        Binding("f5", "again", "Ask again", id="again"),
         Binding("ctrl+n", "new", "New", id="new"),
         Binding("ctrl+r", "sessions", "Sessions", id="sessions"),
         Binding("ctrl+o", "fold", "Fold", id="fold"),
@@ -64,13 +63,14 @@ class ChatApp(App[None]):
         self.transcript = Transcript(id="transcript")
         self._status = Static(id="status", markup=False)
         self._side = SidePanel(self.transcript)
-        self.busy = False
+        self.busy = self._failed = False
         self._asking: queue.Queue[Verdict] | None = None
         self._leaving = False
         self._began, self._known = 0.0, Text()
         self.question = QuestionInput(id="question")
         chosen = conversation.wanted.settings.chat
-        dress(self, chosen.theme, chosen.keys)
+        self.keys = chosen.keys
+        dress(self, chosen.theme, self.keys, REBINDABLE)
 
     def compose(self) -> ComposeResult:
         yield self._status
@@ -129,7 +129,8 @@ class ChatApp(App[None]):
         if self.busy:  # the palette can be opened at any time
             return
         self.question.remember(question)
-        self.busy = True
+        self.busy, self._failed = True, False
+        self.refresh_bindings()
         self._began = time.monotonic()
         self.transcript.anchor()  # also for who has scrolled up: what is asked is what is looked for now
         await self.transcript.add(QuestionCard(question))
@@ -165,8 +166,10 @@ class ChatApp(App[None]):
         if not self.transcript.is_attached:  # the app was left while a run was at work
             return
         if message.error is not None:
-            again = "" if isinstance(message.error, ContextFull) else "Press Up and Enter to ask again."
-            await self.transcript.add(NoteCard(f"{message.error} {again}", State.FAILED, "Failed"))
+            self._failed = not isinstance(message.error, ContextFull)
+            again = f" {key_of('again', self.BINDINGS, self.keys)} asks again." if self._failed else ""
+            await self.transcript.add(NoteCard(f"{message.error}{again}", State.FAILED, "Failed"))
+            self.refresh_bindings()
         elif message.run is not None and message.run.stop is not StopReason.ANSWERED:
             state = State.STOPPED if message.run.stop is StopReason.CANCELLED else State.FAILED
             await self.transcript.add(NoteCard(title_of_stop(message.run.stop), state, "Stopped"))
@@ -194,7 +197,7 @@ class ChatApp(App[None]):
 
         self._asking = message.verdict
         self.transcript.waits(True)
-        self.push_screen(ApprovalScreen(message.request), decided)
+        self.push_screen(ApprovalScreen(message.request, self.keys), decided)
 
     # Keys
 
@@ -230,6 +233,13 @@ class ChatApp(App[None]):
             self.conversation.new()
             await self.show_session()
 
+    async def action_again(self) -> None:
+        await commands.run_command(self, "/again")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Asking again is offered where a run has failed."""
+        return self._failed if action == "again" else True
+
     def action_sessions(self) -> None:
         commands.open_sessions(self)
 
@@ -256,21 +266,10 @@ class ChatApp(App[None]):
         commands.copy_answer(self)
 
     async def action_editor(self) -> None:
-        """Write the question in the person's own editor; what is saved there is asked."""
-        if self.busy:
-            self.notify(commands.BUSY)
-            return
-        try:
-            if text := from_editor(self, self.question.text):
-                self.question.clear()
-                await self.ask(text)
-        except UmiError as error:
-            self.tell(error)
+        await commands.write_elsewhere(self)
 
     def action_help(self) -> None:
-        keys = keys_of(self, self.conversation.wanted.settings.chat.keys)
-        lines = ["Keys", *keys, "ctrl+j     another line", "up, down   earlier questions", "", "Commands"]
-        self.push_screen(HelpScreen([*lines, *(f"{name:<18} {what}" for name, what in COMMANDS.items())]))
+        self.push_screen(HelpScreen(commands.help_lines(keys_of(REBINDABLE, self.keys))))
 
     def tell(self, error: UmiError) -> None:
         self.notify(printable(str(error)), severity="error", markup=False)
@@ -294,3 +293,7 @@ class ChatApp(App[None]):
     def show_status(self, stats: dict[str, Any]) -> None:
         self._known = status_line(self.conversation, stats)
         self._status.update(self._known)
+
+
+# Whatever the settings may give another key.
+REBINDABLE = (*ChatApp.BINDINGS, *ApprovalScreen.BINDINGS, *SessionsScreen.BINDINGS)

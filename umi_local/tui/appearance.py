@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from textual.app import App
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.theme import Theme
 
 from umi_local.errors import ConfigError
@@ -35,14 +35,14 @@ _HIGH_CONTRAST = Theme(
 )
 
 
-def dress(app: App[None], theme: str, keys: Mapping[str, str]) -> None:
-    """Give the app its theme and keys.
+def dress(app: App[None], theme: str, keys: Mapping[str, str], bindings: Iterable[BindingType]) -> None:
+    """Give the app its theme and keys; `bindings` are all that may get other ones.
 
     Raises:
         ConfigError: there is no such theme, or no action of that name.
     """
     app.register_theme(_HIGH_CONTRAST)
-    known = sorted({binding.id for binding in app.BINDINGS if isinstance(binding, Binding) and binding.id})
+    known = sorted({binding.id for binding in bindings if isinstance(binding, Binding) and binding.id})
     for action in keys:
         if action not in known:
             raise ConfigError(f"The chat has no action {action!r} to give a key to.", f"It has: {', '.join(known)}.")
@@ -61,7 +61,14 @@ def theme_named(name: str) -> str:
     return THEMES[name]
 
 
-def keys_of(app: App[None], keys: Mapping[str, str]) -> list[str]:
-    """The app's keys as lines for a person, with those that were changed."""
-    bound = [binding for binding in app.BINDINGS if isinstance(binding, Binding)]
-    return [f"{keys.get(binding.id or '', binding.key):<10} {binding.description}" for binding in bound]
+def keys_of(bindings: Iterable[BindingType], keys: Mapping[str, str]) -> list[str]:
+    """Keys that can be changed as lines for a person, with those that were."""
+    named = [binding for binding in bindings if isinstance(binding, Binding) and binding.id]
+    return [f"{keys.get(binding.id or '', binding.key):<10} {binding.description}" for binding in named]
+
+
+def key_of(action: str, bindings: Iterable[BindingType], keys: Mapping[str, str]) -> str:
+    """The key of one action, as people write it."""
+    bound = next(binding for binding in bindings if isinstance(binding, Binding) and binding.id == action)
+    key = keys.get(action, bound.key)
+    return key if len(key) == 1 else key.title()

@@ -11,9 +11,18 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from umi_local.plain import printable
+from umi_local.messages import ToolCall
+from umi_local.plain import printable, visible
 
 _COLUMN = " | "  # what stands between columns in query_table's answers
+
+
+def call_shown(call: ToolCall, changes: str = "") -> RenderableType:
+    """All of a call; where it is known what it changed, that takes the place of the text that was written."""
+    if not changes:
+        return arguments_shown(call.arguments)
+    rest = {name: value for name, value in call.arguments.items() if not isinstance(value, str) or "\n" not in value}
+    return Group(arguments_shown(rest), changes_shown(visible(changes)))
 
 
 def arguments_shown(arguments: Mapping[str, Any]) -> RenderableType:
@@ -28,6 +37,17 @@ def arguments_shown(arguments: Mapping[str, Any]) -> RenderableType:
     for name, value in long.items():
         parts += [Text(f"{printable(name)}:", "bold"), Text(printable(value))]
     return Group(*parts)
+
+
+def changes_shown(diff: str) -> Text:
+    """A diff with its lines coloured; the signs before them say the same. A new file's content has no such signs."""
+    text = Text()
+    signs = {"+": "green", "-": "red"} if diff.startswith("--- ") else {}
+    for number, line in enumerate(diff.rstrip("\n").split("\n")):
+        style = "bold" if signs and number < 2 else signs.get(line[:1], "")
+        text.append(f"{line}\n", style)
+    text.right_crop(1)
+    return text
 
 
 def observation_shown(tool: str, content: str) -> RenderableType:

@@ -14,7 +14,7 @@ from textual.widgets.markdown import MarkdownStream
 
 from umi_local.messages import Observation, Role, ToolCall, Usage
 from umi_local.plain import printable
-from umi_local.tui.calls import arguments_shown, observation_shown
+from umi_local.tui.calls import call_shown, observation_shown
 
 _LONGEST_LINE = 160
 
@@ -117,28 +117,42 @@ class TurnCard(Card):
 
 
 class CallCard(Card):
-    """A tool call in one line, which folds out to all of the call and of what came back."""
+    """A tool call as it is written, then in one line, which folds out to all of the call and of what came back."""
 
-    def __init__(self, call: ToolCall, aside: str = "") -> None:
-        super().__init__(f"Caller · {printable(call.name)}", State.RUNNING, "call")
-        self.call, self.aside = call, aside
+    def __init__(self) -> None:
+        super().__init__("Caller", State.WRITING, "call")
+        self._line = Static(classes="body", markup=False)
         self._result = Static(classes="body result", markup=False)
-        self._whole = Static(markup=False)
-        self._observed = ""
+        self._all = Collapsible(title="all of it", collapsed=True)
+        self._sent, self._came = Static(markup=False), Static(markup=False)
+        self._call: ToolCall | None = None
+        self._written = self._observed = ""
 
     def compose(self) -> ComposeResult:
         yield from super().compose()
-        yield Static(
-            Text(one_line(json.dumps(dict(self.call.arguments), ensure_ascii=False))), classes="body", markup=False
-        )
+        yield self._line
         yield self._result
-        with Collapsible(title="all of it", collapsed=True):
-            yield Static(arguments_shown(self.call.arguments), markup=False)
-            yield self._whole
+        self._all.display = self._call is not None
+        with self._all:
+            yield self._sent
+            yield self._came
 
     @property
     def said(self) -> str:
-        return f"{self.call.name} {json.dumps(dict(self.call.arguments), ensure_ascii=False)} {self._observed}"
+        return f"{self.title} {self._written} {self._observed}"
+
+    def write(self, text: str) -> None:
+        self._written += text
+        self._line.update(Text(one_line(self._written)))
+
+    def run(self, call: ToolCall, aside: str = "") -> None:
+        """The call is written and goes to its tool."""
+        self._call, self.title = call, f"Caller · {printable(call.name)}"
+        self._written = json.dumps(dict(call.arguments), ensure_ascii=False)
+        self._line.update(Text(one_line(self._written)))
+        self._sent.update(call_shown(call))
+        self._all.display = True
+        self.turn_to(State.RUNNING, aside)
 
     def end(self, observation: Observation) -> None:
         state = State.DENIED if observation.denied else State.FAILED if observation.is_error else State.DONE
@@ -146,7 +160,9 @@ class CallCard(Card):
         content = printable(observation.content)
         self._observed = content
         self._result.update(Text(f"→ {one_line(content)}"))
-        self._whole.update(observation_shown(self.call.name, content))
+        if self._call is not None:
+            self._sent.update(call_shown(self._call, observation.changes))
+            self._came.update(observation_shown(self._call.name, content))
 
 
 class AnswerCard(Card):

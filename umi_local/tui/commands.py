@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from umi_local.errors import UmiError
 from umi_local.plain import printable
 from umi_local.tui.appearance import theme_named
 from umi_local.tui.cards import AnswerCard
+from umi_local.tui.editor import from_editor
 from umi_local.tui.packs import PacksScreen
 from umi_local.tui.screens import SessionsScreen
 from umi_local.tui.tools import ToolsScreen
@@ -108,6 +109,25 @@ def _begun(app: ChatApp, name: str) -> None:
 
 async def _run_at_once(app: ChatApp, name: str) -> None:
     await run_command(app, name)
+
+
+async def write_elsewhere(app: ChatApp) -> None:
+    """Write the question in the person's own editor; what is saved there is asked."""
+    if app.busy:
+        app.notify(BUSY)
+        return
+    try:
+        if text := from_editor(app, app.question.text):
+            app.question.clear()
+            await app.ask(text)
+    except UmiError as error:
+        app.tell(error)
+
+
+def help_lines(keys: Sequence[str]) -> list[str]:
+    """What the help says: the keys, then the commands."""
+    lines = ["Keys", *keys, "ctrl+j     another line", "up, down   earlier questions", "", "Commands"]
+    return [*lines, *(f"{name:<18} {what}" for name, what in COMMANDS.items())]
 
 
 def open_sessions(app: ChatApp, search: str = "") -> None:

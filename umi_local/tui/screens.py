@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
@@ -21,6 +23,8 @@ from umi_local.permissions import forget
 from umi_local.plain import printable, visible
 from umi_local.sessions import Session, SessionStore
 from umi_local.toolbox import ApprovalRequest
+from umi_local.tui.appearance import key_of
+from umi_local.tui.calls import changes_shown
 from umi_local.tui.dialog import Dialog, DialogScreen
 
 # Seconds without a key before a letter or Enter decides: who was typing when the question came up has not read it.
@@ -32,16 +36,19 @@ class ApprovalScreen(DialogScreen[Verdict]):
     """All of a call before it runs. Enter on what is focused first denies; letters typed in a row allow nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "decide('once')", "Allow once"),
-        Binding("s", "decide('session')", "Allow for this session"),
-        Binding("a", "decide('always')", "Always allow"),
-        Binding("d,escape", "decide('deny')", "Deny"),
+        Binding("o", "decide('once')", "Allow once", id="allow_once"),
+        Binding("s", "decide('session')", "Allow for this session", id="allow_session"),
+        Binding("a", "decide('always')", "Always allow", id="allow_always"),
+        Binding("d", "decide('deny')", "Deny", id="deny"),
+        Binding("escape", "decide('deny')", show=False),
         *(Binding(key, f"scroll('{key}')", show=False) for key in ("up", "down", "pageup", "pagedown", "home", "end")),
     ]
 
-    def __init__(self, request: ApprovalRequest) -> None:
+    def __init__(self, request: ApprovalRequest, keys: Mapping[str, str] | None = None) -> None:
+        """With `keys` those actions have other ones."""
         super().__init__()
         self.request, self._offered = request, offered(request)
+        self._key = partial(key_of, bindings=self.BINDINGS, keys=keys or {})
         self._last_key = time.monotonic()
 
     def compose(self) -> ComposeResult:
@@ -56,7 +63,7 @@ class ApprovalScreen(DialogScreen[Verdict]):
                 preview = request.preview if request.preview not in request.arguments.values() else ""
                 if preview:
                     yield Static(Text("what changes", "bold"), markup=False)
-                    yield Static(changes(visible(preview.rstrip("\n"))), classes="value", markup=False)
+                    yield Static(changes_shown(visible(preview)), classes="value", markup=False)
                 for name, value in request.arguments.items():
                     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
                     if "\n" in text.strip() and text.strip() in preview:
@@ -65,12 +72,12 @@ class ApprovalScreen(DialogScreen[Verdict]):
                     yield Static(Text(visible(text)), classes="value", markup=False)
             yield Static("", classes="more hint", markup=False)
             with Horizontal(classes="buttons"):
-                yield Button("Deny (d)", id="deny", variant="primary")
-                yield Button("Allow once (o)", id="once")
+                yield Button(f"Deny ({self._key('deny')})", id="deny", variant="primary")
+                yield Button(f"Allow once ({self._key('allow_once')})", id="once")
                 if Verdict.SESSION in self._offered:
-                    yield Button("This session (s)", id="session")
+                    yield Button(f"This session ({self._key('allow_session')})", id="session")
                 if Verdict.ALWAYS in self._offered:
-                    yield Button("Always (a)", id="always")
+                    yield Button(f"Always ({self._key('allow_always')})", id="always")
             yield Static(Text("\n".join(self._scopes())), classes="hint", markup=False)
 
     def on_mount(self) -> None:
@@ -80,9 +87,10 @@ class ApprovalScreen(DialogScreen[Verdict]):
 
     def on_key(self, event: Key) -> None:
         now = time.monotonic()
+        decides = {self._key(action) for action in ("allow_once", "allow_session", "allow_always", "deny")}
         if (event.is_printable or event.key == "enter") and now - self._last_key < SETTLE:
             event.prevent_default().stop()
-            if event.key in ("o", "s", "a", "d", "enter"):
+            if event.key in {*decides, "enter"}:
                 self.notify("This needs your decision. Wait a moment, then press the key again.")
         self._last_key = now
 
@@ -119,7 +127,8 @@ class SessionsScreen(DialogScreen[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss('')", "Back"),
         Binding("down", "into_list", "To the list", show=False),
-        Binding("delete,ctrl+d", "remove", "Remove", show=False),
+        Binding("delete", "remove", "Remove a session", show=False, id="remove_session"),
+        Binding("ctrl+d", "remove", show=False),
     ]
 
     def __init__(self, store: SessionStore, search: str = "") -> None:
@@ -201,16 +210,6 @@ class HelpScreen(DialogScreen[None]):
             yield Static("Up and Down scroll, Esc goes back", classes="hint")
             with VerticalScroll(classes="lines fills"):
                 yield Static(Text("\n".join(self._lines)), markup=False)
-
-
-def changes(diff: str) -> Text:
-    """A diff with its lines coloured; the signs before them say the same."""
-    text = Text()
-    for line in diff.split("\n"):
-        style = "green" if line.startswith("+") else "red" if line.startswith("-") else ""
-        text.append(f"{line}\n", style)
-    text.right_crop(1)
-    return text
 
 
 def _row(session: Session) -> Text:

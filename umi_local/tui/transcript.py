@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from textual.containers import VerticalScroll
 from textual.widgets import Collapsible
 
-from umi_local.events import CallEnded, CallStarted, Event, RunEnded, TextWritten, TurnEnded, TurnStarted, Warned
+from umi_local.events import (
+    CallEnded,
+    CallStarted,
+    Event,
+    RunEnded,
+    StepEnded,
+    TextWritten,
+    TurnEnded,
+    TurnStarted,
+    Warned,
+)
 from umi_local.messages import Role, Usage
 from umi_local.prompts import plan_text
 from umi_local.trajectory import StopReason, Trajectory
@@ -72,6 +82,11 @@ class Transcript(VerticalScroll):
             case TurnStarted(Role.SUMMARIZER):
                 self._answer = AnswerCard()
                 await self.add(self._answer)
+            case TurnStarted(Role.CALLER):
+                self._call = CallCard()
+                await self.add(self._call)
+            case TextWritten(Role.CALLER, text) if self._call:
+                self._call.write(text)
             case TextWritten(Role.PLANNER | Role.SINGLE, text) if self._turn:
                 self._turn.write(text)
             case TextWritten(Role.SUMMARIZER, text) if self._answer:
@@ -84,10 +99,15 @@ class Transcript(VerticalScroll):
                 # A writer that had to be ended in the midst of it gives nothing back; what was shown stays.
                 await self._answer.end(text.strip() or self._answer.text, self._ended, cost(usage))
             case CallStarted(_, call):
-                self._call = CallCard(call, cost(self._caller) if self._caller else "")
-                await self.add(self._call)
+                if self._call is None or self._call.state is not State.WRITING:  # a turn may write several
+                    self._call = CallCard()
+                    await self.add(self._call)
+                self._call.run(call, cost(self._caller) if self._caller else "")
             case CallEnded(_, _, observation) if self._call:
                 self._call.end(observation)
+            case StepEnded(_, step) if self._call and self._call.state is State.WRITING:
+                if step.observations:  # a call that came to no tool, and why
+                    self._call.end(step.observations[-1])
             case Warned(text):
                 await self.add(NoteCard(text, title="Warning"))
             case RunEnded(run):
@@ -117,8 +137,9 @@ class Transcript(VerticalScroll):
             turn.write(plan_text(step))
             turn.turn_to(State.DONE)
             for number, call in enumerate(step.calls):
-                card = CallCard(call)
+                card = CallCard()
                 await self.add(card)
+                card.run(call)
                 if number < len(step.observations):
                     card.end(step.observations[number])
                 else:
@@ -160,7 +181,10 @@ class Transcript(VerticalScroll):
         if not cards:
             return False
         places = [self._found is not None and card is self._found for card in cards]
+        if self._found is not None:
+            self._found.remove_class("found")
         self._found = cards[(places.index(True) + 1) % len(cards) if True in places else 0]
+        self._found.add_class("found")
         self.scroll_to_widget(self._found, top=True, animate=False)
         return True
 
