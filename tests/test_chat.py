@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import time
 from pathlib import Path
@@ -664,6 +665,29 @@ def test_keys_are_those_of_the_settings(tmp_path: Path) -> None:
         assert "f5" in help_text
 
     play(talk, scene)
+
+
+def test_with_reduced_motion_nothing_slides_or_blinks(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, SUM)
+    talk.wanted = setup(Settings(chat=ChatSettings(reduced_motion=True)))
+
+    async def scene(chat: Chat) -> None:
+        assert chat.app.animation_level == "none"
+        assert not chat.app.question.cursor_blink
+
+    play(talk, scene)
+
+
+def test_no_color_leaves_greys_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def scene(chat: Chat) -> None:
+        await chat.ask("What is 2 + 3?")
+        colours = set(re.findall(r"-r\d+ \{ ?fill: #([0-9a-f]{6})", chat.app.export_screenshot()))
+        assert len(colours) > 2
+        assert all(max(parts) - min(parts) <= 1 for parts in map(bytes.fromhex, colours)), colours
+
+    play(conversation(tmp_path, SUM), scene)
 
 
 def test_the_keys_of_an_approval_can_be_others(tmp_path: Path) -> None:

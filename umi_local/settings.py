@@ -30,11 +30,16 @@ class Permissions(BaseModel):
 
 
 class Chat(BaseModel):
-    """The terminal chat: `theme` is dark, light, high-contrast or 16-colours; `keys` gives actions other keys."""
+    """The terminal chat.
+
+    `theme` is dark, light, high-contrast or 16-colours; `keys` gives actions other keys; with `reduced_motion` nothing
+    slides, fades or blinks.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     theme: str = "dark"
+    reduced_motion: bool = False
     keys: dict[str, str] = Field(default_factory=dict)
 
 

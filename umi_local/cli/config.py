@@ -91,7 +91,7 @@ def init() -> None:
         if not isinstance(value, dict):
             lines.append(f"# {name} = {_toml(value)}")
     lines += ["", "# [permissions]", '# allow = ["write_file(path=notes/*)"]', '# deny = ["run_python"]']
-    lines += ["", "# [chat]", '# theme = "dark"', "# [chat.keys]", '# fold = "f3"', ""]
+    lines += ["", "# [chat]", '# theme = "dark"', "# reduced_motion = true", "# [chat.keys]", '# fold = "f3"', ""]
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write("\n".join(lines))

@@ -70,7 +70,8 @@ class ChatApp(App[None]):
         self.question = QuestionInput(id="question")
         chosen = conversation.wanted.settings.chat
         self.keys = chosen.keys
-        dress(self, chosen.theme, self.keys, REBINDABLE)
+        self.question.cursor_blink = not chosen.reduced_motion
+        dress(self, chosen, REBINDABLE)
 
     def compose(self) -> ComposeResult:
         yield self._status

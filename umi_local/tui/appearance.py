@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.theme import Theme
 
 from umi_local.errors import ConfigError
+from umi_local.settings import Chat
 
 # The names a person chooses from, and Textual's for them.
 THEMES: Mapping[str, str] = {
@@ -35,19 +36,21 @@ _HIGH_CONTRAST = Theme(
 )
 
 
-def dress(app: App[None], theme: str, keys: Mapping[str, str], bindings: Iterable[BindingType]) -> None:
-    """Give the app its theme and keys; `bindings` are all that may get other ones.
+def dress(app: App[None], chosen: Chat, bindings: Iterable[BindingType]) -> None:
+    """Give the app its theme, its motion and its keys; `bindings` are all that may get other ones.
 
     Raises:
         ConfigError: there is no such theme, or no action of that name.
     """
     app.register_theme(_HIGH_CONTRAST)
     known = sorted({binding.id for binding in bindings if isinstance(binding, Binding) and binding.id})
-    for action in keys:
+    for action in chosen.keys:
         if action not in known:
             raise ConfigError(f"The chat has no action {action!r} to give a key to.", f"It has: {', '.join(known)}.")
-    app.set_keymap(dict(keys))
-    app.theme = theme_named(theme)
+    app.set_keymap(dict(chosen.keys))
+    app.theme = theme_named(chosen.theme)
+    if chosen.reduced_motion:
+        app.animation_level = "none"
 
 
 def theme_named(name: str) -> str:
