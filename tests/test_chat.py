@@ -684,8 +684,9 @@ def test_no_color_leaves_greys_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     async def scene(chat: Chat) -> None:
         await chat.ask("What is 2 + 3?")
         colours = set(re.findall(r"-r\d+ \{ ?fill: #([0-9a-f]{6})", chat.app.export_screenshot()))
+        colours.discard("c5c8c6")  # the picture's own, for text without one
         assert len(colours) > 2
-        assert all(max(parts) - min(parts) <= 1 for parts in map(bytes.fromhex, colours)), colours
+        assert [c for c in colours if len(set(bytes.fromhex(c))) > 1] == []
 
     play(conversation(tmp_path, SUM), scene)
 
