@@ -22,10 +22,11 @@ from umi_local.backends.llama_cpp.devices import Device, Size, layers_that_fit
 from umi_local.backends.llama_cpp.engine import Engine, file_identity, gpu_layers_of, size_of
 from umi_local.backends.llama_cpp.spec import ModelSpec
 from umi_local.backends.llama_cpp.weights import NotLoaded, Weights
+from umi_local.backends.llama_cpp.writer import Guide, chooser
 from umi_local.cli.choices import resolve
 from umi_local.convert.vet import vet_gguf
 from umi_local.errors import ModelCorrupt, OutOfMemory
-from umi_local.messages import Role, Sampling, Segment
+from umi_local.messages import Constraint, Role, Sampling, Segment
 from umi_local.settings import Settings
 
 RANK = 4
@@ -248,6 +249,41 @@ def test_what_is_set_reaches_the_model(model: Path, asked: int | str, layers: in
     for spec in specs.values():
         assert (spec.threads, spec.gpu_layers, spec.context_tokens) == (2, layers, 300)
         assert (spec.read_threads, spec.identity) == (0, "")
+
+
+def test_the_vocabulary_is_masked_only_where_the_first_choice_is_not_allowed(model: Path) -> None:
+    weights = Weights(str(model), 0)
+    guide = Guide(weights, Constraint('start: "yes" | "no"'))
+    masks: list[bytes] = []
+    mask = guide._matcher.compute_bitmask
+
+    class Counted:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(matcher, name)
+
+        def compute_bitmask(self) -> bytes:
+            masks.append(mask())
+            return masks[-1]
+
+    matcher, guide._matcher = guide._matcher, Counted()  # type: ignore[assignment]
+    fits, other = weights.tokenize_content("no")[0], weights.tokenize_content("x")[0]
+    choose = chooser(Sampling())
+    likely = np.zeros(weights.vocab_size, np.float32)
+    likely[fits] = 1.0
+    assert guide.pick(likely, choose) == fits
+    assert not masks
+    likely[other] = 2.0
+    assert guide.pick(likely, choose) == fits
+    assert len(masks) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="looks at what Linux has mapped")
+def test_a_model_is_mapped_from_its_file(tmp_path: Path) -> None:
+    """So that its pages are shared and can be given back."""
+    file = write_tiny_model(tmp_path / "mapped.gguf")
+    weights = Weights(str(file), 0)
+    assert str(file) in Path("/proc/self/maps").read_text()
+    weights.close()
 
 
 def test_another_file_in_the_place_of_one_is_told_apart(tmp_path: Path) -> None:
