@@ -166,6 +166,22 @@ def test_a_cancel_just_before_a_turn_begins_stops_that_turn(scripted, monkeypatc
     assert made.agent.run("q").stop is StopReason.CANCELLED
 
 
+def test_however_often_it_is_cancelled_a_turn_is_stopped_by_one_timer(scripted, monkeypatch):
+    made, stops = scripted([*ADD, *END]), []
+    plain = made.backend.complete
+
+    def complete(*arguments, **named):
+        for _ in range(5):
+            made.agent.cancel()
+        return plain(*arguments, **named)
+
+    monkeypatch.setattr("umi_local.agent._AGAIN_SECONDS", 3600)
+    monkeypatch.setattr(made.backend, "complete", complete)
+    monkeypatch.setattr(made.backend, "cancel", lambda: stops.append(1))
+    assert made.agent.run("q").stop is StopReason.CANCELLED
+    assert len(stops) == 1
+
+
 def test_a_single_model_plans_calls_and_answers_in_one_turn_each(scripted):
     script = [
         Line(ONE, f"Add them. Next: caller.\n{call('add', a=2, b=3)}"),

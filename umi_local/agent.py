@@ -9,7 +9,7 @@ from functools import partial
 
 from umi_local.errors import ContextFull, UmiError
 from umi_local.events import CallEnded, CallStarted, RunEnded, RunStarted, StepEnded
-from umi_local.messages import Message, Observation, Role, ToolCall
+from umi_local.messages import NO_CALL, Message, Observation, Role, ToolCall
 from umi_local.observations import Repeats, cut
 from umi_local.protocols import Backend, Emit, Toolbox
 from umi_local.roles import Crew, Incomplete
@@ -82,9 +82,10 @@ class Agent:
 
     def cancel(self) -> None:
         """Stop as soon as possible; `run` then returns what there is. Before a run it stops that one."""
-        self._cancelled = True
+        stopping, self._cancelled = self._cancelled, True
         self.toolbox.cancel()
-        self._stop_turn()
+        if not stopping:  # else it does so by itself, again and again
+            self._stop_turn()
 
     def _stop_turn(self) -> None:
         """Stop the turn that is going on, and again the one that was about to begin and so heard nothing of it.
@@ -133,9 +134,9 @@ class Agent:
             if self._cancelled:
                 return 0
             cut_off = Observation("The call was cut off before it was complete; make a shorter one.", is_error=True)
-            self._run = self._run.with_last(Step(decision, (ToolCall("none"),), (cut_off,)))
+            self._run = self._run.with_last(Step(decision, (NO_CALL,), (cut_off,)))
             self._step_ended()
-            return repeats.note(ToolCall("none"), cut_off)[1]
+            return repeats.note(NO_CALL, cut_off)[1]
         most = 0
         observations: list[Observation] = []
         for call in calls:

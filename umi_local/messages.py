@@ -52,6 +52,9 @@ class ToolCall:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
+NO_CALL = ToolCall("none")  # stands in a step whose caller wrote none that is whole
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a tool gave back. Its content comes from outside and is never trusted as markup.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from umi_local.messages import NO_CALL
 from umi_local.toolbox.audit import AuditLog
 from umi_local.toolbox.isolation import Isolation, isolation
 from umi_local.toolbox.policy import Policy, Rule, Ruling
@@ -110,7 +111,7 @@ def taint_of(runs: Iterable[Trajectory], tools: Iterable[Tool]) -> str:
         tools: all that are known, also those that nobody listed: a tool that is not among them is one from outside
             that has gone, such as an MCP server's.
     """
-    trusted = {"none", FIND_TOOLS, *(tool.name for tool in tools if not tool.untrusted)}
+    trusted = {NO_CALL.name, FIND_TOOLS, *(tool.name for tool in tools if not tool.untrusted)}
     for run in runs:
         if run.outside:
             return _PIPED

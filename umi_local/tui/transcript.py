@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.containers import VerticalScroll
-from textual.widgets import Collapsible
+from textual.widgets import Collapsible, Static
 
 from umi_local.events import (
     CallEnded,
@@ -18,7 +18,7 @@ from umi_local.events import (
     TurnStarted,
     Warned,
 )
-from umi_local.messages import Role, Usage
+from umi_local.messages import NO_CALL, Role, Usage
 from umi_local.prompts import plan_text
 from umi_local.trajectory import StopReason, Trajectory
 from umi_local.tui.cards import (
@@ -37,6 +37,7 @@ from umi_local.tui.cards import (
 # Of a long conversation the oldest cards leave the screen, many at a time, since each leaving lays out all the others
 # again; the store keeps them.
 _MOST_CARDS, _LEAVING = 100, 25
+_WELCOME = "Ask anything. The planner decides, the caller writes the tool call, the summarizer answers.\n"
 _RUNS_SHOWN = 20  # of a session that is opened again
 _STOPS = {
     StopReason.GAVE_UP: "The agent gave up.",
@@ -69,6 +70,11 @@ class Transcript(VerticalScroll):
         if len(self.children) >= _MOST_CARDS:
             await self.remove_children(self.children[:_LEAVING])
         await self.mount(card)
+
+    async def welcome(self, about: str) -> None:
+        """What stands there until something is asked."""
+        welcome = f"{_WELCOME}{about}/help shows keys and commands."
+        await self.mount(Static(welcome, id="welcome", markup=False))
 
     async def clear(self) -> None:
         await self.remove_children()
@@ -139,7 +145,8 @@ class Transcript(VerticalScroll):
             for number, call in enumerate(step.calls):
                 card = CallCard()
                 await self.add(card)
-                card.run(call)
+                if call != NO_CALL:
+                    card.run(call)
                 if number < len(step.observations):
                     card.end(step.observations[number])
                 else:
