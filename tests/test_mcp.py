@@ -147,7 +147,10 @@ def test_a_servers_state_is_told_in_words(made: Any) -> None:
     servers = made("swaps")
     assert servers.manager.state("srv", servers.pins) == "answers with 1 tool"
     servers.again()
-    changed = "answers with 1 tool; 1 of those trusted are gone or have changed: umi-local tools trust srv"
+    changed = (
+        "answers with 1 tool; 1 trusted tool is gone or has changed."
+        " Look at what they say now: umi-local tools trust srv"
+    )
     assert servers.manager.state("srv", servers.pins) == changed
     servers.file.add("gone", {"command": "no-such-command-anywhere"})
     assert "The MCP server gone cannot be used" in servers.manager.state("gone", servers.pins)

@@ -143,15 +143,17 @@ def _servers() -> dict[str, Any]:
     def state(name: str) -> str:
         return "off" if servers[name].disabled else manager.state(name, pins)
 
+    pool = ThreadPoolExecutor(len(servers) or 1)  # side by side, since one that hangs takes up to forty seconds
     try:
-        with ThreadPoolExecutor() as pool:  # one that hangs takes its twenty seconds
-            states = dict(zip(servers, pool.map(state, servers), strict=True))
+        states = dict(zip(servers, pool.map(state, servers), strict=True))
     finally:
+        pool.shutdown(wait=False)
         manager.close()
     return {
         name: {
             "at": server.where,
             "variables": sorted(server.env),
+            "on": not server.disabled,
             "state": states[name],
             "trusted_tools": len(trusted.get(name, ())),
         }

@@ -125,10 +125,11 @@ class Manager:
         except ToolError as error:
             return str(error)
         changed = len({Offer(server, described).digest for described in _pinned(pins).get(server, [])} - now)
-        told = (
-            f"; {changed} of those trusted are gone or have changed: umi-local tools trust {server}" if changed else ""
-        )
-        return f"answers with {len(now)} {'tool' if len(now) == 1 else 'tools'}{told}"
+        answers = f"answers with {len(now)} {'tool' if len(now) == 1 else 'tools'}"
+        if not changed:
+            return answers
+        gone = "1 trusted tool is gone or has" if changed == 1 else f"{changed} trusted tools are gone or have"
+        return f"{answers}; {gone} changed. Look at what they say now: umi-local tools trust {server}"
 
     def close(self) -> None:
         for connection in self._connections.values():
