@@ -15,11 +15,12 @@ from rich.console import Console
 from textual.widgets import Button, Collapsible, Input, OptionList, SelectionList, Static
 
 from umi_local.backends.scripted import Line, ScriptedBackend
+from umi_local.cli.chat_plain import line_by_line
 from umi_local.cli.main import run as umi_local
 from umi_local.conversation import Verdict
 from umi_local.errors import ConfigError, ModelFailed, UsageError
 from umi_local.manifest import PackFile
-from umi_local.messages import ModelInfo, Role
+from umi_local.messages import ModelInfo, Role, ToolCall
 from umi_local.pull import OnProgress, Progress, Stage
 from umi_local.sessions import open_store
 from umi_local.settings import Chat as ChatSettings
@@ -29,7 +30,7 @@ from umi_local.toolbox import ApprovalRequest
 from umi_local.trajectory import StopReason
 from umi_local.tui import ChatApp
 from umi_local.tui.appearance import THEMES
-from umi_local.tui.calls import arguments_shown, observation_shown
+from umi_local.tui.calls import arguments_shown, call_shown, observation_shown
 from umi_local.tui.cards import AnswerCard, CallCard, NoteCard, QuestionCard, State, TurnCard
 from umi_local.tui.editor import written_in_editor
 from umi_local.tui.packs import PacksScreen
@@ -193,6 +194,12 @@ def test_a_model_that_dies_is_a_card_and_the_question_can_be_asked_again(tmp_pat
         assert [card.question for card in chat.cards(QuestionCard)] == ["Hello", "Hello"]
         await chat.pilot.press("f5")  # nothing has failed, so nothing is asked
         assert not chat.app.busy
+        talk._backend = Broken([], context_tokens=50_000)
+        await chat.ask("And now?")
+        await chat.type("/edit")  # takes what has failed back
+        await chat.pilot.press("f5")
+        assert not chat.app.busy
+        assert len(chat.cards(QuestionCard)) == 2
 
     play(talk, scene)
 
@@ -220,6 +227,12 @@ def test_a_call_that_was_cut_off_says_so_on_its_card(tmp_path: Path) -> None:
         first, second = chat.cards(CallCard)
         assert (first.state, second.state) == (State.FAILED, State.DONE)
         assert "cut off" in first.said
+        titles = [card.title for card in chat.cards(CallCard)]
+        await chat.type("/new")
+        await chat.type(f"/resume {open_store().latest().id}")
+        await chat.until(lambda: bool(chat.cards(CallCard)))
+        assert [card.title for card in chat.cards(CallCard)] == titles
+        assert chat.cards(CallCard)[0].state is State.FAILED
 
     play(conversation(tmp_path, [SUM[0], cut_off, *SUM]), scene)
 
@@ -244,6 +257,25 @@ def test_what_a_write_changed_is_shown_also_when_its_session_is_opened_again(tmp
             await chat.until(lambda: bool(chat.cards(CallCard)))
 
     play(conversation(tmp_path, WRITE), scene)
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ("", True),  # it was too long to be kept
+        ("--- a.txt\n+++ a.txt\n@@ -1 +1,2 @@\n-bye\n+hello\n+you", False),
+        ("A letter to Bob.", True),  # a tool of one's own may put it in its own words
+        ("new file a.txt\nhello\nyou", False),
+    ],
+)
+def test_what_was_written_is_shown_once(changes: str, shown: bool) -> None:
+    call = ToolCall("write_file", {"path": "a.txt", "content": "hello\nyou\n"})
+    console = Console(width=80)
+    with console.capture() as told:
+        console.print(call_shown(call, changes))
+    assert ("content:" in told.get()) == shown
+    assert told.get().count("hello") == 1
+    assert changes in told.get()
 
 
 def test_a_question_that_no_model_could_be_loaded_for_is_kept(tmp_path: Path) -> None:
@@ -375,10 +407,13 @@ def test_a_session_gets_a_title_that_lists_and_searches_know(tmp_path: Path) -> 
         await chat.type("/rename Tax papers")
         assert open_store().list(search="tax")[0].title == "Tax papers"
         assert "Tax papers" in str(chat.app.query_one("#status", Static).render())
-        await chat.type("/sessions tax")
-        await chat.until(lambda: isinstance(chat.app.screen, SessionsScreen))
-        shown = chat.app.screen.query_one(OptionList).get_option_at_index(0)
-        assert "Tax papers" in str(shown.prompt)
+        for command in ("/sessions tax", f"/remove {open_store().latest().id}"):
+            await chat.type(command)
+            await chat.until(lambda: isinstance(chat.app.screen, SessionsScreen))
+            shown = chat.app.screen.query_one(OptionList).get_option_at_index(0)
+            assert "Tax papers" in str(shown.prompt)
+            await chat.pilot.press("escape")
+            await chat.until(lambda: not isinstance(chat.app.screen, SessionsScreen))
 
     play(conversation(tmp_path, HELLO), scene)
 
@@ -596,6 +631,31 @@ def test_line_by_line_has_the_same_commands(
     assert len(open_store().trajectories(open_store().latest().id)) == 2
 
 
+@pytest.mark.parametrize("person", [True, False])
+def test_line_by_line_a_session_is_removed_once_a_person_confirms(
+    person: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk = conversation(tmp_path, [*HELLO, *HELLO])
+    talk.ask("Hi")
+    other = talk.session
+    talk.new()
+    talk.ask("Hi")
+    monkeypatch.setattr("umi_local.cli.chat_plain.interactive", lambda: person)
+    said = [f"/remove {talk.session}", "no", f"/remove {talk.session}", "yes", "/remove", "/remove nothing", "/copy"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(said) if person else f"/remove {talk.session}"))
+    removed = talk.session
+    line_by_line(talk)
+    told = capsys.readouterr().err
+    if person:
+        assert [session.id for session in talk.store.list()] == [other]
+        assert talk.session == ""
+        for words in (f"Remove {removed}", "Removed.", "a session's id", "no session 'nothing'", "Nothing was asked"):
+            assert words in told
+    else:
+        assert {session.id for session in talk.store.list()} == {other, removed}
+        assert f"umi-local sessions rm --yes {removed}" in told
+
+
 def test_a_long_conversation_leaves_the_screen_from_its_beginning_and_not_the_store(tmp_path: Path) -> None:
     talk = conversation(tmp_path, HELLO * 24)
     for number in range(24):
@@ -651,18 +711,18 @@ def test_a_theme_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 def test_keys_are_those_of_the_settings(tmp_path: Path) -> None:
     talk = conversation(tmp_path, SUM)
-    chosen = talk.wanted.settings.model_copy(update={"chat": ChatSettings(theme="light", keys={"fold": "f5"})})
+    chosen = talk.wanted.settings.model_copy(update={"chat": ChatSettings(theme="light", keys={"fold": "f3"})})
     talk.wanted = setup(chosen)
 
     async def scene(chat: Chat) -> None:
         assert chat.app.theme == "textual-light"
         await chat.ask("What is 2 + 3?")
         (fold,) = chat.app.query(Collapsible)
-        await chat.pilot.press("f5")
+        await chat.pilot.press("f3")
         assert not fold.collapsed
         await chat.pilot.press("f1")
         help_text = "".join(str(part.content) for part in chat.app.screen.query(Static))
-        assert "f5" in help_text
+        assert "f3" in help_text
 
     play(talk, scene)
 
@@ -674,6 +734,9 @@ def test_with_reduced_motion_nothing_slides_or_blinks(tmp_path: Path) -> None:
     async def scene(chat: Chat) -> None:
         assert chat.app.animation_level == "none"
         assert not chat.app.question.cursor_blink
+        await chat.type("/sessions")
+        await chat.until(lambda: isinstance(chat.app.screen, SessionsScreen))
+        assert not chat.app.screen.query_one(Input).cursor_blink
 
     play(talk, scene)
 
@@ -704,6 +767,56 @@ def test_the_keys_of_an_approval_can_be_others(tmp_path: Path) -> None:
         await chat.pilot.press("y")
         await chat.until(lambda: not chat.app.busy)
         assert (tmp_path / "files" / "a.txt").read_text() == "hello"
+
+    play(talk, scene)
+
+
+def test_a_key_that_comes_while_one_types_decides_nothing_whatever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = "umi_local.tui.screens.SETTLE"
+    monkeypatch.setattr(settle, 3600)
+    talk = conversation(tmp_path, WRITE)
+    talk.wanted = setup(Settings(chat=ChatSettings(keys={"allow_once": "ctrl+b"})))
+
+    async def scene(chat: Chat) -> None:
+        await chat.type("Write hello to a.txt")
+        await chat.until(lambda: isinstance(chat.app.screen, ApprovalScreen))
+        await chat.pilot.press("ctrl+b")
+        assert isinstance(chat.app.screen, ApprovalScreen)
+        monkeypatch.setattr(settle, 0)
+        await chat.pilot.press("ctrl+b")
+        await chat.until(lambda: not chat.app.busy)
+        assert (tmp_path / "files" / "a.txt").read_text() == "hello"
+
+    play(talk, scene)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"allow_once": "d"}, "'d' of the chat stands for allow_once and deny"),
+        ({"allow_always": "escape"}, "'escape' of the chat stands for allow_always and decide"),
+        ({"fold": "f9,f5"}, "'f5' of the chat stands for again and fold"),
+        ({"fold": "f9", "copy": "f9"}, "'f9' of the chat stands for fold and copy"),
+    ],
+)
+def test_one_key_for_two_actions_is_refused(keys: dict[str, str], words: str, tmp_path: Path) -> None:
+    talk = conversation(tmp_path, SUM)
+    talk.wanted = setup(Settings(chat=ChatSettings(keys=keys)))
+    with pytest.raises(ConfigError, match=words):
+        ChatApp(talk)
+
+
+def test_two_actions_may_swap_their_keys(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, SUM)
+    talk.wanted = setup(Settings(chat=ChatSettings(keys={"fold": "ctrl+y", "copy": "ctrl+o"})))
+
+    async def scene(chat: Chat) -> None:
+        await chat.ask("What is 2 + 3?")
+        (fold,) = chat.app.query(Collapsible)
+        await chat.pilot.press("ctrl+y")
+        assert not fold.collapsed
 
     play(talk, scene)
 

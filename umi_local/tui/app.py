@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -12,6 +13,7 @@ from textual import on, work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.events import DescendantFocus
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Input, Static
 
@@ -32,7 +34,6 @@ from umi_local.tui.status import status_line
 from umi_local.tui.transcript import Transcript, title_of_stop
 
 _WIDE = 130  # columns from which the side panel is shown
-_WELCOME = "Ask anything. The planner decides, the caller writes the tool call, the summarizer answers.\n"
 
 
 class ChatApp(App[None]):
@@ -69,8 +70,7 @@ class ChatApp(App[None]):
         self._began, self._known = 0.0, Text()
         self.question = QuestionInput(id="question")
         chosen = conversation.wanted.settings.chat
-        self.keys = chosen.keys
-        self.question.cursor_blink = not chosen.reduced_motion
+        self.keys, self._blinks = chosen.keys, not chosen.reduced_motion
         dress(self, chosen, REBINDABLE)
 
     def compose(self) -> ComposeResult:
@@ -88,6 +88,10 @@ class ChatApp(App[None]):
         await self.show_session()
         if self.conversation.lacks_model:
             commands.choose_pack(self, first=True)
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        if isinstance(event.widget, Input):
+            event.widget.cursor_blink = self._blinks
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= _WIDE, "wide")
@@ -244,18 +248,6 @@ class ChatApp(App[None]):
     def action_sessions(self) -> None:
         commands.open_sessions(self)
 
-    async def resume(self, session: str | None) -> None:
-        """Go on in the session whose id begins so; without one, in a new one if the open one was removed."""
-        open_now = self.conversation.session
-        try:
-            if open_now and not session and open_now not in {held.id for held in self.conversation.store.list(10_000)}:
-                await self.action_new()
-            if session and not self.busy:
-                self.conversation.resume(session)
-                await self.show_session()
-        except UmiError as error:
-            self.tell(error)
-
     def action_page(self, pages: int) -> None:
         scroll = self.transcript.scroll_page_up if pages < 0 else self.transcript.scroll_page_down
         scroll(animate=False)
@@ -270,7 +262,7 @@ class ChatApp(App[None]):
         await commands.write_elsewhere(self)
 
     def action_help(self) -> None:
-        self.push_screen(HelpScreen(commands.help_lines(keys_of(REBINDABLE, self.keys))))
+        self.push_screen(HelpScreen(commands.help_lines(keys_of(chain(*REBINDABLE), self.keys))))
 
     def tell(self, error: UmiError) -> None:
         self.notify(printable(str(error)), severity="error", markup=False)
@@ -279,14 +271,15 @@ class ChatApp(App[None]):
 
     async def show_session(self) -> None:
         """The transcript of the conversation as it is stored."""
+        self._failed = False
+        self.refresh_bindings()
         await self.transcript.clear()
         runs = self.conversation.runs()
         self.question.forget()
         self.question.remember(*(run.query for run in runs))
         if not runs:
-            where = "" if self.conversation.wanted.served_roles else "Nothing leaves this machine. "
-            welcome = f"{_WELCOME}{where}/help shows keys and commands."
-            await self.transcript.mount(Static(welcome, id="welcome", markup=False))
+            served = self.conversation.wanted.served_roles
+            await self.transcript.welcome("" if served else "Nothing leaves this machine. ")
         await self.transcript.show_runs(runs)
         self.show_status({})
         self._side.show({})
@@ -296,5 +289,5 @@ class ChatApp(App[None]):
         self._status.update(self._known)
 
 
-# Whatever the settings may give another key.
-REBINDABLE = (*ChatApp.BINDINGS, *ApprovalScreen.BINDINGS, *SessionsScreen.BINDINGS)
+# Whatever the settings may give another key, by screen.
+REBINDABLE = (ChatApp.BINDINGS, ApprovalScreen.BINDINGS, SessionsScreen.BINDINGS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -36,17 +37,19 @@ _HIGH_CONTRAST = Theme(
 )
 
 
-def dress(app: App[None], chosen: Chat, bindings: Iterable[BindingType]) -> None:
-    """Give the app its theme, its motion and its keys; `bindings` are all that may get other ones.
+def dress(app: App[None], chosen: Chat, screens: Sequence[Iterable[BindingType]]) -> None:
+    """Give the app its theme, its motion and its keys; `screens` are the bindings of each that may get other ones.
 
     Raises:
-        ConfigError: there is no such theme, or no action of that name.
+        ConfigError: there is no such theme, or no action of that name, or two actions of a screen get one key.
     """
     app.register_theme(_HIGH_CONTRAST)
-    known = sorted({binding.id for binding in bindings if isinstance(binding, Binding) and binding.id})
+    known = sorted(binding.id for binding in chain(*screens) if isinstance(binding, Binding) and binding.id)
     for action in chosen.keys:
         if action not in known:
             raise ConfigError(f"The chat has no action {action!r} to give a key to.", f"It has: {', '.join(known)}.")
+    for bindings in screens:
+        _told_apart(bound(bindings, chosen.keys))
     app.set_keymap(dict(chosen.keys))
     app.theme = theme_named(chosen.theme)
     if chosen.reduced_motion:
@@ -62,6 +65,27 @@ def theme_named(name: str) -> str:
     if name not in THEMES:
         raise ConfigError(f"There is no theme {name[:40]!r}.", f"There are: {', '.join(THEMES)}.")
     return THEMES[name]
+
+
+def bound(bindings: Iterable[BindingType], keys: Mapping[str, str]) -> list[Binding]:
+    """Bindings with the keys that they have got, one key each, by the names that key events have."""
+    mine = (
+        binding.with_key(keys.get(binding.id or "") or binding.key) if isinstance(binding, Binding) else binding
+        for binding in bindings
+    )
+    return list(Binding.make_bindings(mine))
+
+
+def _told_apart(bindings: Iterable[Binding]) -> None:
+    """Textual would take a key away from an action without a word."""
+    owners: dict[str, Binding] = {}
+    for binding in bindings:
+        other = owners.setdefault(binding.key, binding)
+        if other.action != binding.action:
+            both = " and ".join(each.id or each.action for each in (other, binding))
+            raise ConfigError(
+                f"The key {binding.key!r} of the chat stands for {both}.", "Give one of them another in [chat.keys]."
+            )
 
 
 def keys_of(bindings: Iterable[BindingType], keys: Mapping[str, str]) -> list[str]:

@@ -15,13 +15,19 @@ from umi_local.messages import ToolCall
 from umi_local.plain import printable, visible
 
 _COLUMN = " | "  # what stands between columns in query_table's answers
+_DIFF = "--- "  # how a diff begins
 
 
 def call_shown(call: ToolCall, changes: str = "") -> RenderableType:
     """All of a call; where it is known what it changed, that takes the place of the text that was written."""
     if not changes:
         return arguments_shown(call.arguments)
-    rest = {name: value for name, value in call.arguments.items() if not isinstance(value, str) or "\n" not in value}
+
+    def told(value: Any) -> bool:
+        lines = isinstance(value, str) and "\n" in value
+        return lines and (changes.startswith(_DIFF) or value.strip() in changes)
+
+    rest = {name: value for name, value in call.arguments.items() if not told(value)}
     return Group(arguments_shown(rest), changes_shown(visible(changes)))
 
 
@@ -42,7 +48,7 @@ def arguments_shown(arguments: Mapping[str, Any]) -> RenderableType:
 def changes_shown(diff: str) -> Text:
     """A diff with its lines coloured; the signs before them say the same. A new file's content has no such signs."""
     text = Text()
-    signs = {"+": "green", "-": "red"} if diff.startswith("--- ") else {}
+    signs = {"+": "green", "-": "red"} if diff.startswith(_DIFF) else {}
     for number, line in enumerate(diff.rstrip("\n").split("\n")):
         style = "bold" if signs and number < 2 else signs.get(line[:1], "")
         text.append(f"{line}\n", style)

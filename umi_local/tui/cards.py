@@ -139,7 +139,7 @@ class CallCard(Card):
 
     @property
     def said(self) -> str:
-        return f"{self.title} {self._written} {self._observed}"
+        return f"{self._call.name if self._call else ''} {self._written} {self._observed}"
 
     def write(self, text: str) -> None:
         self._written += text

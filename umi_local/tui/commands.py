@@ -57,9 +57,11 @@ async def _run(app: ChatApp, name: str, argument: str) -> bool:
             open_sessions(app, argument)
         case "/resume":
             if argument:
-                await app.resume(argument)
+                await _resume(app, argument)
             else:
                 open_sessions(app)
+        case "/remove":
+            open_sessions(app, app.conversation.store.get(argument).title if argument else "")
         case "/rename":
             _rename(app, argument)
         case "/again":
@@ -135,7 +137,20 @@ def open_sessions(app: ChatApp, search: str = "") -> None:
     if app.busy:
         app.notify(BUSY)
     else:
-        app.push_screen(SessionsScreen(app.conversation.store, search), app.resume)
+        app.push_screen(SessionsScreen(app.conversation.store, search, app.keys), partial(_resume, app))
+
+
+async def _resume(app: ChatApp, session: str | None) -> None:
+    """Go on in the session whose id begins so; without one, in a new one if the open one was removed."""
+    talk = app.conversation
+    try:
+        if talk.session and not session and talk.session not in {held.id for held in talk.store.list(10_000)}:
+            await app.action_new()
+        if session and not app.busy:
+            talk.resume(session)
+            await app.show_session()
+    except UmiError as error:
+        app.tell(error)
 
 
 def choose_pack(app: ChatApp, name: str = "", first: bool = False) -> None:

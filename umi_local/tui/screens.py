@@ -23,7 +23,7 @@ from umi_local.permissions import forget
 from umi_local.plain import printable, visible
 from umi_local.sessions import Session, SessionStore
 from umi_local.toolbox import ApprovalRequest
-from umi_local.tui.appearance import key_of
+from umi_local.tui.appearance import bound, key_of
 from umi_local.tui.calls import changes_shown
 from umi_local.tui.dialog import Dialog, DialogScreen
 
@@ -49,6 +49,7 @@ class ApprovalScreen(DialogScreen[Verdict]):
         super().__init__()
         self.request, self._offered = request, offered(request)
         self._key = partial(key_of, bindings=self.BINDINGS, keys=keys or {})
+        self._deciding = {binding.key for binding in bound(self.BINDINGS, keys or {}) if binding.id} | {"enter"}
         self._last_key = time.monotonic()
 
     def compose(self) -> ComposeResult:
@@ -87,10 +88,9 @@ class ApprovalScreen(DialogScreen[Verdict]):
 
     def on_key(self, event: Key) -> None:
         now = time.monotonic()
-        decides = {self._key(action) for action in ("allow_once", "allow_session", "allow_always", "deny")}
-        if (event.is_printable or event.key == "enter") and now - self._last_key < SETTLE:
+        if (event.is_printable or event.key in self._deciding) and now - self._last_key < SETTLE:
             event.prevent_default().stop()
-            if event.key in {*decides, "enter"}:
+            if event.key in self._deciding:
                 self.notify("This needs your decision. Wait a moment, then press the key again.")
         self._last_key = now
 
@@ -131,16 +131,18 @@ class SessionsScreen(DialogScreen[str]):
         Binding("ctrl+d", "remove", show=False),
     ]
 
-    def __init__(self, store: SessionStore, search: str = "") -> None:
+    def __init__(self, store: SessionStore, search: str = "", keys: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self._store, self._search = store, search
+        self._key = key_of("remove_session", self.BINDINGS, keys or {})
         self._doomed = ""
 
     def compose(self) -> ComposeResult:
         with Dialog(classes="dialog"):
             yield Input(self._search, placeholder="search in titles, questions and answers", id="search")
             yield OptionList(id="sessions", classes="fills")
-            yield Static("Enter resumes, Delete twice in the list removes, Esc goes back", classes="hint")
+            hint = f"Enter resumes, {self._key} twice in the list removes, Esc goes back"
+            yield Static(hint, classes="hint", markup=False)
 
     def on_mount(self) -> None:
         self._fill(self._search)
@@ -165,7 +167,7 @@ class SessionsScreen(DialogScreen[str]):
             return
         if chosen != self._doomed:
             self._doomed = chosen
-            self.notify("Delete again removes this session for good.", severity="warning")
+            self.notify(f"{self._key} again removes this session for good.", severity="warning", markup=False)
             return
         try:
             self._store.remove(chosen)
