@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -21,7 +22,9 @@ from umi_local.settings import Settings
 from umi_local.setups import setup
 from umi_local.tui import ChatApp
 from umi_local.tui.cards import Card
+from umi_local.tui.dialog import Dialog
 
+SIZES = [(160, 50), (100, 32), (80, 24), (40, 15)]
 PLANNER, CALLER, SUMMARIZER = Role.PLANNER, Role.CALLER, Role.SUMMARIZER
 SUM = [
     Line(PLANNER, "Use calculator to work out 2 + 3. Next: caller."),
@@ -106,3 +109,9 @@ class Slow(ScriptedBackend):
 class Broken(ScriptedBackend):
     def complete(self, *_: Any, **__: Any) -> Completion:
         raise ModelFailed("The model's process ended.", "Ask again to start a new one.")
+
+
+def inside(chat: Chat, region: Region) -> bool:
+    """Whether all of it is on the screen and in the box."""
+    dialog = chat.app.screen.query_one(Dialog).region
+    return region.height > 0 and chat.app.screen.region.contains_region(region) and dialog.contains_region(region)
