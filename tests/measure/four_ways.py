@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,11 @@ def main() -> None:
         umi_local("train", "data", "--run", samples, "--recipe", recipe, "--data", wanted.data)
     for way in WAYS:
         train(way, wanted.out / way.name, samples)
+        measure("toolbench", way, wanted.out / way.name, pack, ["--data", wanted.data, "--limit", wanted.limit])
+    dev = ["--file", EVERYDAY / "dev.jsonl", "--workspace", EVERYDAY / "workspace"]
     for way in WAYS:
-        measure(way, wanted.out / way.name, pack, wanted.data, wanted.limit)
-    for suite in ("toolbench", "dev"):
+        measure("tasks", way, wanted.out / way.name, pack, dev)
+    for suite in ("toolbench", "tasks"):
         umi_local("eval", "compare", *(wanted.out / way.name / f"{way.name}-{suite}.json" for way in WAYS))
 
 
@@ -104,15 +106,12 @@ def stages(known: dict[str, Any], way: Way) -> dict[str, Any]:
     return {**known, way.long: {**known["global"], "epochs": epochs}}
 
 
-def measure(way: Way, run: Path, pack: Path, data: Path, limit: str) -> None:
+def measure(suite: str, way: Way, run: Path, pack: Path, options: Sequence[object]) -> None:
+    report = run / f"{way.name}-{suite}.json"
     adapters = [f"--adapter={role}={run / 'gguf' / file}.gguf" for role, file in way.roles.items()]
     agent = ["--pack", pack, "--mode", "single" if "single" in way.roles else "multi", *adapters]
-    dev = ["tasks", "--file", EVERYDAY / "dev.jsonl", "--workspace", EVERYDAY / "workspace"]
-    toolbench = ["toolbench", "--data", data, "--limit", limit]
-    for name, suite in (("toolbench", toolbench), ("dev", dev)):
-        report = run / f"{way.name}-{name}.json"
-        if not report.is_file():
-            umi_local("eval", *suite, *agent, "--report", report)
+    if not report.is_file():
+        umi_local("eval", suite, *options, *agent, "--report", report)
 
 
 def umi_local(*command: object) -> None:
