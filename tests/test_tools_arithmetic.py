@@ -75,6 +75,30 @@ def test_numbers_come_out_exact_and_without_noise(expression: str, expected: str
         ("SQRT(9)", "3"),
         ("sum([1, 2, 3])", "6"),
         ("average(2, 4)", "3"),
+        ("2 1/2 + 1 1/4", "3.75"),
+        ("2½ * 3", "7.5"),
+        ("3 / ½", "6"),
+        ("1/3 of 90", "30"),
+        ("half of (50 + 10)", "30"),
+        ("27^1/3", "3"),
+        ("(2000/1000)^1/5 - 1", "0.148698354997"),
+        ("2^1.5", "2.82842712475"),
+        ("5 squared plus 3 cubed", "52"),
+        ("7 minus 2 times 3", "1"),
+        ("9 divided by 2 multiplied by 4", "18"),
+        ("square root of 16", "4"),
+        ("square root of (9 + 16)", "5"),
+        ("1.2 million * 3", "3600000"),
+        ("80 USD * 2 + EUR 5", "165"),
+        ("12,50 * 4", "50"),
+        ("1.250,50 + 1", "1251.5"),
+        ("1 250 + 3", "1253"),
+        ("2pi", "6.28318530718"),
+        ("5 x -3", "-15"),
+        ("sin(30°) + tan(45 degrees)", "1.5"),
+        ("degrees(asin(0.5))", "30"),
+        ("total = 5*3", "15"),
+        ("5 * 3 = 15", "15"),
     ],
 )
 def test_everyday_notation_is_understood(expression: str, expected: str) -> None:
@@ -93,6 +117,11 @@ def test_everyday_notation_is_understood(expression: str, expected: str) -> None
         ("sum(1,200, 3,400, 950)", "5550"),
         ("(1,200 + 3) * 2", "2406"),
         ("round(1,234.567, 2)", "1234.57"),
+        ("25% of (1,200 + 300)", "375"),
+        ("2 x (1,200 + 300)", "3000"),
+        ("max(1,000,2,000)", "2000"),
+        ("sum($1,000,$2,000)", "3000"),
+        ("max(12,50)", "50"),
     ],
 )
 def test_thousands_commas_are_told_from_those_between_arguments(expression: str, expected: str) -> None:
@@ -112,6 +141,15 @@ def test_thousands_commas_are_told_from_those_between_arguments(expression: str,
         ("80 - 15%", "68"),
         ("200 + 10% - 5", "215"),
         ("10% + 5%", "0.15"),
+        ("10% + 5% + 3%", "0.18"),
+        ("100% - 60% - 15%", "0.25"),
+        ("500 * (40% + 35% + 15%)", "450"),
+        ("200 + (8% + 2%)", "220"),
+        ("80 + -10%", "72"),
+        ("60 + 15 percent", "69"),
+        ("15 percent 60", "9"),
+        ("20% off 80", "64"),
+        ("(7) % 12", "7"),
         ("17 % 5", "2"),
         ("17%5", "2"),
         ("17 % -5", "-3"),
@@ -121,6 +159,22 @@ def test_thousands_commas_are_told_from_those_between_arguments(expression: str,
 )
 def test_a_percent_sign_is_told_from_a_remainder(expression: str, expected: str) -> None:
     assert result(expression) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("17:00 - 8:30", "17:00 - 8:30 = 8.5 hours (8 h 30 min)"),
+        ("08:05 + 2:05", "08:05 + 2:05 = 10.1666666667 hours (10 h 10 min)"),
+        ("6:00 - 22:00", "6:00 - 22:00 = -16 hours (-16 h 0 min)"),
+        ("15/60*100%", "15/60*100% = 0.25 (25%)"),
+        ("sin(30)", "sin(30) = -0.988031624093 (angles in radians; 30 degrees would be written 30°)"),
+        ("log(1000)", "log(1000) = 6.90775527898 (log is the natural logarithm; log10 is that of base 10)"),
+        ("log(8, 2)", "log(8, 2) = 3"),
+    ],
+)
+def test_what_a_reader_may_mistake_is_explained(expression: str, told: str) -> None:
+    assert calculator.call(ToolContext(Workspace(Path()), Path("notes.md")), {"expression": expression}) == told
 
 
 @pytest.mark.parametrize(
@@ -145,7 +199,11 @@ def test_halves_are_rounded_as_at_school(expression: str, expected: str) -> None
         ("x + 1", "does not know 'x'"),
         ("", "is not arithmetic"),
         ("3 apples", "is not arithmetic"),
-        ("1.234,56", "is not arithmetic"),
+        ("1.234,56.7", "is not arithmetic"),
+        ("√-4", "sqrt(-4) is not defined"),
+        ("3 kg * 2", "is not arithmetic"),
+        ("15 % 200", "For a percentage write 15% of 200"),
+        ("20% 80", "For a percentage write 20% of 80"),
         ("3 > 2", "is not arithmetic"),
         ("True + 1", "is not arithmetic"),
         ("'a' * 3", "is not arithmetic"),

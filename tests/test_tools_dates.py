@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umi_local.toolbox import Tool, ToolContext, ToolError, Workspace
-from umi_local.tools.dates import add_to_date, current_time, date_difference, find_zone
+from umi_local.tools.dates import add_to_date, current_time, date_difference
+from umi_local.tools.time_zones import find_zone
 from umi_local.tools.written_dates import parse_date
 
 
@@ -57,6 +58,14 @@ def test_without_a_place_it_is_the_local_time(timezone: str | None) -> None:
         ("Zürich", "Europe/Zurich"),
         ("San Francisco", "America/Los_Angeles"),
         ("India", "Asia/Kolkata"),
+        ("EST", "America/New_York"),
+        ("Central European Time", "Europe/Berlin"),
+        ("Pacific Daylight Time", "America/Los_Angeles"),
+        ("Ireland", "Europe/Dublin"),
+        ("Sweden", "Europe/Stockholm"),
+        ("New Zealand", "Pacific/Auckland"),
+        ("Asia/Mumbai", "Asia/Kolkata"),
+        ("Paris France", "Europe/Paris"),
         ("utc", "UTC"),
         ("GMT+2", "UTC+02:00"),
         ("UTC-5:30", "UTC-05:30"),
@@ -67,9 +76,9 @@ def test_a_zone_is_found_by_its_name_a_city_or_an_offset(place: str, zone: str) 
 
 
 def test_every_zone_given_by_a_large_city_exists() -> None:
-    from umi_local.tools import dates
+    from umi_local.tools import time_zones
 
-    for zone in dates._PLACES:
+    for zone in time_zones._PLACES:
         ZoneInfo(zone)
 
 
@@ -113,10 +122,58 @@ def test_today_tomorrow_and_yesterday_are_dates() -> None:
         "5-Mar-2024",
         "Tuesday, 5 March 2024, 18:41 (UTC)",
         "March 5, 2024 at 6pm",
+        "Tuesday 2024-03-05",
+        "2024-03-05 at 10:00",
+        "2024 March 5",
+        "'2024-03-05'.",
+        "first Tuesday of March 2024",
     ],
 )
 def test_a_date_may_be_written_in_many_ways(text: str) -> None:
     assert parse_date(text) == date(2024, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("the day after tomorrow", "2024-02-02"),
+        ("in 3 weeks", "2024-02-21"),
+        ("in a month", "2024-02-29"),
+        ("2 days ago", "2024-01-29"),
+        ("3 days from now", "2024-02-03"),
+        ("today + 1 year", "2025-01-31"),
+        ("today - 2 weeks", "2024-01-17"),
+        ("end of February", "2024-02-29"),
+        ("the last Friday of May 2026", "2026-05-29"),
+        ("Christmas", "2024-12-25"),
+        ("New Year’s Eve", "2024-12-31"),
+    ],
+)
+def test_a_day_may_be_told_by_its_distance_or_its_place(text: str, day: str) -> None:
+    assert str(parse_date(text, date(2024, 1, 31))) == day
+
+
+@pytest.mark.parametrize("text", ["2024-06-31", "31 June 2024", "31/06/2024"])
+def test_of_a_day_that_a_month_lacks_its_last_is_told(text: str) -> None:
+    with pytest.raises(ToolError, match=r"June 2024 has no day 31\. If its last day is meant, write 2024-06-30"):
+        parse_date(text)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [
+        ("2026-05-04 08:30", "2026-05-04 17:00", "8 hours and 30 minutes, from 2026-05-04 08:30 to 2026-05-04 17:00"),
+        ("2026-05-04T22:00", "2026-05-06 06:00", "1 day and 8 hours, from 2026-05-04T22:00 to 2026-05-06 06:00"),
+        ("2026-05-04 08:30", "2026-05-04 08:00", "minus 30 minutes, from 2026-05-04 08:30 to 2026-05-04 08:00"),
+    ],
+)
+def test_between_times_of_days_hours_are_counted(start: str, end: str, told: str) -> None:
+    assert call(date_difference, start=start, end=end) == told
+
+
+def test_for_times_without_a_day_the_calculator_is_named() -> None:
+    with pytest.raises(ToolError, match=r"Use calculator with 17:00 - 8:30"):
+        call(date_difference, start="8:30", end="17:00")
 
 
 @pytest.mark.parametrize(("text", "day"), [("25/12/2024", 25), ("12/25/2024", 25), ("12.12.2024", 12)])

@@ -56,6 +56,32 @@ def convert(value: float, source: str, target: str) -> str:
         "1 F = 1000000 uF",
         "30 cmH2O = 22.0668 mmHg",
         "9.81 m/s^2 = 32.185 ft/s2",
+        "1 Mb/s = 0.125 MB/s",
+        "1 mbit/s = 0.125 MB/s",
+        "1 KB/s = 0.008 Mbps",
+        "5 MBps = 40 mbps",
+        "100 MBPS = 12.5 MB/s",
+        "1 MB = 8000000 b",
+        "1 mbit = 0.125 mb",
+        "1 TSP = 4.92892 ML",
+        "1000 MG = 1 G",
+        "1500 MS = 1.5 S",
+        "500 Calories = 2092 kJ",
+        "500 food calories = 2092 kJ",
+        "1 acre = 43560 sq ft",
+        "1 square mile = 640 acres",
+        "5 kgs = 11.0231 lbs",
+        "2 kwh = 7200 kj",
+        "2 fl ounces = 59.1471 ml",
+        "1 UK fl oz = 28.4131 ml",
+        "1 kilowatt-hour = 3600 kJ",
+        "30 pounds per square inch = 206.843 kPa",
+        "60 miles an hour = 96.5606 km/h",
+        "90 m = 1.5 h",
+        "30 mpg = 7.84049 L/100km",
+        "8 L/100 km = 35.3101 uk mpg",
+        "8 min/mile = 7.5 mph",
+        "12 km/h = 5 min/km",
     ],
 )
 def test_common_names_are_understood_and_repeated(told: str) -> None:
@@ -80,8 +106,37 @@ def test_temperatures_are_shifted_not_only_scaled(told: str) -> None:
     assert convert(float(left.split()[0]), left.partition(" ")[2], right.partition(" ")[2]) == told
 
 
-def test_a_value_repeated_in_the_unit_is_no_part_of_it() -> None:
-    assert convert(5, "5 miles", "1 km") == "5 miles = 8.04672 km"
+@pytest.mark.parametrize(
+    ("value", "source", "told"),
+    [
+        (5, "5 miles", "5 miles = 8.04672 km"),
+        (5, "5km", "5 km = 5 km"),
+        (5, "5.0 mile(s)", "5 mile = 8.04672 km"),
+        (1000, "1,000 miles (mi)", "1000 miles = 1609.34 km"),
+    ],
+)
+def test_a_value_repeated_in_the_unit_is_no_part_of_it(value: float, source: str, told: str) -> None:
+    assert convert(value, source, "1 km") == told
+
+
+@pytest.mark.parametrize(
+    ("value", "source", "target", "told"),
+    [
+        (178, "cm", "feet and inches", "178 cm = 5 feet and 10.08 inches"),
+        (72, "in", "feet and inches", "72 in = 6 feet and 0 inches"),
+        (135, "minutes", "hours and minutes", "135 minutes = 2 hours and 15 minutes"),
+        (80, "kg", "stone & pounds", "80 kg = 12 stone and 8.37 pounds"),
+    ],
+)
+def test_a_value_can_be_told_in_two_units(value: float, source: str, target: str, told: str) -> None:
+    assert convert(value, source, target) == told
+    with pytest.raises(ToolError, match="Units of temperature cannot be told in"):
+        convert(value, "F", target)
+
+
+def test_another_number_in_the_unit_is_no_slip() -> None:
+    with pytest.raises(ToolError, match="no unit '7 miles'"):
+        convert(5, "7 miles", "km")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 from umi_local.toolbox import ToolError, tool
 
 from .grounding import said_percentages
-from .notation import PERCENT, as_python
+from .notation import PERCENT, as_python, is_of_clock_times, without_result
 
 Number = Fraction | float
 
@@ -29,8 +30,23 @@ SHOWN_DIGITS = 100  # longer integers are rounded
 @tool(narrow=said_percentages)
 def calculator(expression: Annotated[str, "such as (12 + 3.5) * 4 or 15% of 60"]) -> str:
     """Do arithmetic: + - * / ** %, sqrt, round, min, max, sum, log, sin and others."""
-    shown = " ".join(expression.split()).strip("=? ")
-    return f"{shown} = {plain_number(evaluate(expression))}"
+    shown = without_result(expression)
+    value = evaluate(expression)
+    return f"{shown} = {plain_number(value)}{_explained(shown, value)}"
+
+
+def _explained(shown: str, value: Number) -> str:
+    """What a reader may need to know of a result, such as that an angle was taken for radians."""
+    if is_of_clock_times(shown):
+        minutes = round(abs(value) * 60)
+        return f" hours ({'-' if value < 0 else ''}{minutes // 60} h {minutes % 60} min)"
+    if re.search(r"[*×x] ?100 ?%$", shown):
+        return f" ({plain_number(value * 100)}%)"
+    if re.search(r"\b(?:sin|cos|tan)\(", shown, re.IGNORECASE) and not re.search("pi|π|°|deg|rad", shown):
+        return " (angles in radians; 30 degrees would be written 30°)"
+    if re.search(r"\blog\([^,]*\)", shown, re.IGNORECASE):
+        return " (log is the natural logarithm; log10 is that of base 10)"
+    return ""
 
 
 def evaluate(expression: str) -> Number:
@@ -97,8 +113,8 @@ def _evaluated(node: ast.expr) -> Number:
             return _value(node.operand)
         case ast.BinOp() if _is_percent(node):
             return _value(node.left) / 100
-        case ast.BinOp(op=ast.Add() | ast.Sub()) if _is_percent(node.right) and not _is_percent(node.left):
-            # 80 - 15% takes 15 % off the 80, as on every pocket calculator.
+        case ast.BinOp(op=ast.Add() | ast.Sub()) if _is_rate(node.right) and not _is_rate(node.left):
+            # 80 - 15% takes 15 % off the 80, as on every pocket calculator, and 10% + 5% is 15%.
             return _value(node.left) * _OPERATORS[type(node.op)](Fraction(1), _value(node.right))
         case ast.BinOp() if type(node.op) in _OPERATORS:
             return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
@@ -111,6 +127,16 @@ def _evaluated(node: ast.expr) -> Number:
 
 def _is_percent(node: ast.expr) -> bool:
     return isinstance(node, ast.BinOp) and isinstance(node.right, ast.Name) and node.right.id == PERCENT
+
+
+def _is_rate(node: ast.expr) -> bool:
+    """Whether it is a percentage, or a sum of such."""
+    match node:
+        case ast.UnaryOp():
+            return _is_rate(node.operand)
+        case ast.BinOp(op=ast.Add() | ast.Sub()):
+            return _is_rate(node.left) and _is_rate(node.right)
+    return _is_percent(node)
 
 
 def _called(function: ast.expr, arguments: list[Number]) -> Number:
@@ -210,9 +236,12 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Number]] = {
 _FUNCTIONS: Mapping[str, Callable[..., Number]] = {
     "sqrt": _square_root, "abs": abs, "round": _rounded, "floor": lambda x: Fraction(math.floor(x)),
     "ceil": lambda x: Fraction(math.ceil(x)), "min": lambda *v: min(v), "max": lambda *v: max(v), "sum": _sum,
-    "average": _mean, "mean": _mean, "pow": _power, "log": _of_floats(math.log), "ln": _of_floats(math.log),
-    "log10": _of_floats(math.log10), "log2": _of_floats(math.log2), "exp": _of_floats(math.exp),
-    "sin": _angular(math.sin), "cos": _angular(math.cos), "tan": _angular(math.tan), "factorial": _factorial,
+    "average": _mean, "avg": _mean, "mean": _mean, "pow": _power, "log": _of_floats(math.log),
+    "ln": _of_floats(math.log), "log10": _of_floats(math.log10), "log2": _of_floats(math.log2),
+    "exp": _of_floats(math.exp),
+    "sin": _angular(math.sin), "cos": _angular(math.cos), "tan": _angular(math.tan), "asin": _angular(math.asin),
+    "acos": _angular(math.acos), "atan": _angular(math.atan), "radians": _angular(math.radians),
+    "degrees": _angular(math.degrees), "factorial": _factorial, "cbrt": _of_floats(math.cbrt),
     "gcd": _of_integers(math.gcd), "lcm": _of_integers(math.lcm), "hypot": _of_floats(math.hypot),
 }  # fmt: skip
 _CONSTANTS: Mapping[str, Number] = {"pi": math.pi, "e": math.e}

@@ -18,19 +18,29 @@ if TYPE_CHECKING:
     from pint import Unit, UnitRegistry
 
 # Where upper and lower case differ in meaning.
-_EXACT = {"Mb": "megabit", "Gb": "gigabit", "Kb": "kilobit", "MBps": "megabyte/second", "GBps": "gigabyte/second"}
+_EXACT = {"Mb": "megabit", "Gb": "gigabit", "Kb": "kilobit", "Cal": "kilocalorie", "Calorie": "kilocalorie",
+          "Calories": "kilocalorie", "Nm": "newton*meter", "b": "bit", "B": "byte"}  # fmt: skip
+_DATA_RATE = re.compile(r"([kmgt]?)(?:(b)|(bit|byte)s?) ?(?:/ ?|p|per )s(?:ec(?:ond)?)?", re.IGNORECASE)
+_LARGE = {"": "", "k": "kilo", "m": "mega", "g": "giga", "t": "tera"}
 # What people say, in any case -> units in pint's words, the likelier first.
 _SPOKEN = {
     "f": "degF", "fahrenheit": "degF", "c": "degC", "celsius": "degC", "celcius": "degC", "centigrade": "degC",
     "k": "kelvin", "kelvins": "kelvin",
     "kb": "kilobyte", "mb": "megabyte", "gb": "gigabyte", "tb": "terabyte", "pb": "petabyte",
-    "kbps": "kilobit/second", "mbps": "megabit/second", "gbps": "gigabit/second", "mib": "mebibyte", "gib": "gibibyte",
-    "fl oz": "fluid_ounce", "floz": "fluid_ounce", "oz": "ounce fluid_ounce", "ounce": "ounce fluid_ounce",
+    "kbit": "kilobit", "mbit": "megabit", "gbit": "gigabit", "mib": "mebibyte", "gib": "gibibyte",
+    "floz": "fluid_ounce", "pounds per square inch": "psi", "pound per square inch": "psi",
+    "oz": "ounce fluid_ounce", "ounce": "ounce fluid_ounce",
     "ounces": "ounce fluid_ounce", "cc": "centimeter**3", "uk gallon": "imperial_gallon", "uk pint": "imperial_pint",
     "kph": "kilometer/hour", "kmh": "kilometer/hour", "kmph": "kilometer/hour", "ton": "short_ton", "tons": "short_ton",
     "us ton": "short_ton", "metric tons": "tonne", "decade": "decade_of_years", "decades": "decade_of_years",
-    "mins": "minute", "secs": "second", "m": "meter", "g": "gram", "s": "second", "h": "hour", "l": "liter",
-    "kilo": "kilogram", "kilos": "kilogram",
+    "mins": "minute", "secs": "second", "m": "meter minute", "g": "gram", "s": "second", "h": "hour", "l": "liter",
+    "kilo": "kilogram", "kilos": "kilogram", "gms": "gram", "kgs": "kilogram", "kms": "kilometer", "cms": "centimeter",
+    "ml": "milliliter", "cl": "centiliter", "dl": "deciliter", "mg": "milligram", "mm": "millimeter",
+    "ms": "millisecond", "wks": "week", "amps": "ampere", "kw": "kilowatt", "kwh": "kilowatt_hour", "kj": "kilojoule",
+    "khz": "kilohertz", "mhz": "megahertz", "ghz": "gigahertz", "kpa": "kilopascal", "btu": "Btu",
+    "food calorie": "kilocalorie", "food calories": "kilocalorie", "dietary calories": "kilocalorie",
+    "mpg": "mile/gallon", "us mpg": "mile/gallon", "uk mpg": "mile/imperial_gallon", "l/100km": "liter/hundred_km",
+    "l/100 km": "liter/hundred_km", "liters per 100 km": "liter/hundred_km", "litres per 100 km": "liter/hundred_km",
     "hz": "hertz turn/second", "rpm": "revolutions_per_minute", "bpm": "count/minute",
 }  # fmt: skip
 _TEMPERATURES = frozenset({"f", "c", "k", "fahrenheit", "celsius", "celcius", "centigrade", "kelvin", "kelvins"})
@@ -44,6 +54,8 @@ _QUANTITIES = {
     "time": "second", "speed": "meter/second", "energy": "joule", "power": "watt", "pressure": "pascal",
     "force": "newton", "frequency": "hertz", "ratio": "percent",
 }  # fmt: skip
+# Of these people also use the inverse: miles a gallon and litres for 100 km, minutes for a mile and miles an hour.
+_TURNED_OVER = ("mile/gallon", "liter/kilometer", "minute/kilometer", "kilometer/hour")
 # What people mistype, and mean nothing else by.
 _LONG_NAMES = (
     "fahrenheit", "celsius", "kilometers", "kilometres", "centimeters", "centimetres", "millimeters", "millimetres",
@@ -67,6 +79,8 @@ def convert_units(
     source, target = _name(source, value), _name(target, 1)
     _refuse_currencies(source, target)
     source, sources = _known(source)
+    if pair := re.fullmatch(r"([a-z]+) (?:and|&|\+) ([a-z]+)", target, re.IGNORECASE):
+        return f"{plain_number(value)} {source} = {_in_two(value, sources, pair[1], pair[2])}"
     target, targets = _known(target)
     for one, other in product(sources, targets):
         result = _converted(value, one, other)
@@ -76,19 +90,36 @@ def convert_units(
     raise ToolError(f"{source} is a unit of {this} and {target} one of {that}, so they do not convert.")
 
 
+def _in_two(value: float, sources: list[Unit], larger: str, smaller: str) -> str:
+    """A value as so many whole ones of a unit and the rest in a smaller one: feet and inches."""
+    for unit, large, small in product(sources, _known(larger)[1], _known(smaller)[1]):
+        inside, whole = _converted(1, large, small), _converted(value, unit, small)
+        if inside and whole is not None:
+            count, rest = divmod(round(abs(whole), 6), inside)
+            sign = "-" if whole < 0 else ""
+            return f"{sign}{plain_number(count)} {larger} and {plain_number(rest, 4)} {smaller}"
+    raise ToolError(f"Units of {_quantity(sources[0])} cannot be told in {larger} and {smaller}.")
+
+
 @cache
 def _registry() -> UnitRegistry[Any]:
     from pint import UnitRegistry
 
     registry: UnitRegistry[Any] = UnitRegistry()
     registry.define("decade_of_years = 10 * year")  # pint's own decade is a factor of ten
+    registry.define("hundred_km = 100 * kilometer")
+    registry.define(
+        "acre = 4046.8564224 * meter**2"
+    )  # the international one, as feet and miles are; pint has the survey's
     return registry
 
 
 def _name(unit: str, value: float) -> str:
     """The unit without the value that some write before it: `5 miles` is miles."""
-    words = " ".join(unit.split())
-    return words.removeprefix(f"{plain_number(value)} ").removeprefix("1 ")
+    words = " ".join(re.sub(r"\((?!s\))[^()]*\)|(?<=\w)\(s\)", " ", unit).split())
+    number = re.match(r"[\d,.]+ ?(?=[^\W\d])", words)
+    stated = float(number[0].replace(",", "")) if number and re.fullmatch(r"\d[\d,]*\.?\d* ?", number[0]) else None
+    return words[number.end() :] if number and stated in (value, 1) else words
 
 
 def _refuse_currencies(*names: str) -> None:
@@ -117,7 +148,18 @@ def _spellings(name: str) -> Iterator[str]:
     if name in _EXACT:
         yield _EXACT[name]
         return
-    spoken = " ".join(re.sub(r"\b(?:us|u\.s\.)(?= )|\.", "", name.lower()).split())
+    if rate := _DATA_RATE.fullmatch(name):
+        capital = rate[2] == "B" and (
+            "/" in name or not name.isupper()
+        )  # MBPS says nothing, and lines are sold in bits
+        kind = (rate[3] or ("byte" if capital else "bit")).lower()
+        yield f"{_LARGE[rate[1].lower()]}{kind}/second"
+        return
+    spoken = " ".join(re.sub(r"\b(?:us|u\.s\.)(?= )|\.", "", name.lower()).replace("-", " ").split())
+    spoken = re.sub(
+        r"^(?:uk|british) (?=fl|pint|gallon|cup)", "imperial ", re.sub(r"\ban? (?=hour|minute)", "/", spoken)
+    )
+    spoken = re.sub(r"\bfl(?:uid)? (?:oz|ounces?)\b", "fluid_ounce", spoken).replace("imperial ", "imperial_")
     bare = re.sub(r"[°º]|\bdeg(?:rees?)?\b|^deg(?=[fc]$)", "", spoken).strip()
     if bare in _TEMPERATURES:
         spoken = bare
@@ -161,7 +203,11 @@ def _converted(value: float, unit: Unit, other: Unit) -> float | None:
     """The value in another unit; None if the two measure different things."""
     from pint import PintError
 
-    if not unit.is_compatible_with(other) or _bare_kind(unit) != _bare_kind(other):
+    if not unit.is_compatible_with(other):
+        if not value or not (unit * other).dimensionless or not any(map(unit.is_compatible_with, _TURNED_OVER)):
+            return None
+        value, unit = 1 / value, unit**-1
+    if _bare_kind(unit) != _bare_kind(other):
         return None
     try:
         result = float(_registry().Quantity(value, unit).to(other).magnitude)

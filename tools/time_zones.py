@@ -1,0 +1,86 @@
+"""Time zones by the names that people use: cities, countries, abbreviations and offsets."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections import defaultdict
+from datetime import UTC, timedelta, timezone, tzinfo
+from functools import cache
+from importlib.resources import files
+from zoneinfo import ZoneInfo, available_timezones
+
+from umi_local.toolbox import ToolError
+
+# Large cities that give no zone its name, countries of several zones with one clock, and abbreviations.
+_PLACES = {
+    "America/Los_Angeles": "san francisco, seattle, san diego, las vegas, california, pst, pdt, pt, pacific",
+    "America/New_York": "washington, washington dc, boston, miami, atlanta, philadelphia, nyc, est, edt, et, eastern",
+    "America/Chicago": "houston, dallas, austin, new orleans, texas, cst, cdt, ct, central",
+    "America/Denver": "salt lake city, mst, mdt, mt, mountain", "Pacific/Auckland": "new zealand",
+    "America/Toronto": "ottawa", "America/Sao_Paulo": "rio de janeiro, brasilia", "Europe/London": "uk, england, bst",
+    "Europe/Paris": "lyon", "Europe/Berlin": "germany, munich, hamburg, frankfurt, cologne, cest, central european",
+    "Europe/Madrid": "spain, barcelona", "Europe/Rome": "milan, naples", "Europe/Zurich": "geneva",
+    "Asia/Kolkata": "ist, mumbai, delhi, new delhi, bangalore, bengaluru, chennai", "Asia/Hong_Kong": "hkt",
+    "Asia/Shanghai": "china, beijing, shenzhen, guangzhou", "Asia/Tokyo": "osaka, kyoto, jst", "Asia/Singapore": "sgt",
+    "Asia/Seoul": "south korea, korea, busan, kst", "Asia/Dubai": "abu dhabi", "Asia/Karachi": "islamabad, lahore",
+    "Asia/Ho_Chi_Minh": "hanoi", "Australia/Sydney": "canberra, aest, aedt", "Africa/Johannesburg": "cape town",
+    "Africa/Lagos": "abuja", "Europe/Kyiv": "kiev, ukraine",
+}  # fmt: skip
+
+
+_ALIKE = 0.8  # of the letters, or a name is no slip of another
+
+
+def find_zone(place: str) -> tzinfo:
+    """The time zone of an IANA name in any case, a city, or an offset such as UTC+2.
+
+    Raises:
+        ToolError: there is none; the sentence names zones that are spelled alike.
+    """
+    plain = unicodedata.normalize("NFKD", place).encode("ascii", "ignore").decode()  # São Paulo, Zürich
+    spoken = " ".join(plain.lower().replace("_", " ").split())
+    offset = re.fullmatch(r"(?:utc|gmt) ?([+-]) ?(\d{1,2})(?::?([0-5]\d))?", spoken)
+    if offset and int(offset[2]) <= 14:
+        ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0))
+        return timezone(ahead if offset[1] == "+" else -ahead)
+    zones = _zones()
+    said = spoken.rpartition("/")[2]  # Asia/Mumbai
+    bare = re.sub(r" (?:standard |daylight |summer )?time$", "", said)
+    for name in (spoken, said.partition(",")[0], bare, said.rpartition(" ")[0]):
+        if name in zones:
+            return UTC if zones[name] == "UTC" else ZoneInfo(zones[name])
+    alike = dict.fromkeys(zones[name] for name in difflib.get_close_matches(said, zones, n=3, cutoff=_ALIKE))
+    meant = f"Did you mean {' or '.join(alike)}?" if alike else "Name a large city near it."
+    raise ToolError(f"There is no time zone {place!r}. {meant}")
+
+
+@cache
+def _zones() -> dict[str, str]:
+    """Spoken names in lower case -> IANA names: the whole name, its last part, countries, and the places above."""
+    zones: dict[str, str] = {}
+    for name in sorted(available_timezones(), key=lambda name: (name.count("/"), name)):
+        spoken = name.lower().replace("_", " ")
+        zones[spoken] = name
+        zones.setdefault(spoken.rpartition("/")[2], name)
+    for country, name in _countries().items():
+        zones.setdefault(country, name)
+    for name, places in _PLACES.items():
+        zones.update(dict.fromkeys(places.split(", "), name))
+    return zones
+
+
+def _countries() -> dict[str, str]:
+    """Countries that have a single zone, by their names in lower case."""
+    data = files("tzdata") / "zoneinfo"
+    zones: dict[str, list[str]] = defaultdict(list)
+    for code, _, zone, *_ in _rows((data / "zone.tab").read_text(encoding="utf-8")):
+        zones[code].append(zone)
+    names = {code: name for code, name, *_ in _rows((data / "iso3166.tab").read_text(encoding="utf-8"))}
+    spoken = {code: re.sub(r" ?\(.*\)", "", name).lower() for code, name in names.items()}
+    return {spoken[code]: known[0] for code, known in zones.items() if len(known) == 1}
+
+
+def _rows(table: str) -> list[list[str]]:
+    return [line.split("\t") for line in table.splitlines() if line and not line.startswith("#")]
