@@ -53,9 +53,9 @@ def query_table(
 
 
 def _asked(request: dict[str, Any], table: IO[bytes], stop: Event) -> dict[str, Any]:
-    child, hints = (Path(__file__).with_name(name) for name in ("tables_child.py", "tables_hints.py"))
-    argv = [sys.executable, "-I", "-X", "utf8", str(child), json.dumps(request)]
-    result = run_limited(argv, limits=LIMITS, max_output=4_000_000, readable=[child, hints], stdin=table, stop=stop)
+    program = [Path(__file__).with_name(f"tables_{part}.py") for part in ("child", "load", "cells", "sql", "hints")]
+    argv = [sys.executable, "-I", "-X", "utf8", str(program[0]), json.dumps(request)]
+    result = run_limited(argv, limits=LIMITS, max_output=4_000_000, readable=program, stdin=table, stop=stop)
     if result.timed_out:
         raise ToolError(f"The query took longer than {LIMITS.wall_seconds:g} seconds and was stopped.")
     try:
@@ -73,28 +73,47 @@ def _columns(columns: list[list[str]]) -> str:
 
 def _table(answer: dict[str, Any], sql: str) -> str:
     rows: list[list[str | None]] = answer["rows"]
-    # The commonest slip of a small model is a text in the wrong case, which SQL answers with silence.
     vacant = all(cell in (None, "0") for row in rows for cell in row)
     hint = " ".join(f"{text} is in the column {column}." for text, column in answer.get("elsewhere", ()))
     if not hint:
         hint = " ".join(f"The column {name} holds {', '.join(few)}." for name, *few in answer.get("values", ()))
     if not hint and re.search(r"=\s*'", sql):
-        hint = "Text is compared exactly; ILIKE ignores upper and lower case."
+        hint = "Text is compared as a whole; ILIKE '%part%' finds a part of it."
     if not rows:
         return " ".join(filter(None, ("No rows match.", hint, _columns(answer["columns"]))))
     lines = [" | ".join(answer["header"])]
-    lines += [" | ".join(map(_cell, row, answer["types"])) for row in rows]
+    units = [_unit_of(name, answer["units"]) for name in answer["header"]]
+    lines += [" | ".join(map(_cell, row, answer["types"], units)) for row in rows]
     if answer["left"]:
         lines.append(f"... and {answer['left']} more rows.")
     if vacant and hint:
         lines.append(hint)
     lines += [f"{text} is {value} in the table." for text, value in answer.get("taken", ())]
+    lines += answer["notes"]
+    if _cut_at_random(sql, len(rows)):
+        lines.append("Without ORDER BY these are any rows, not the first or the largest.")
     return "\n".join(lines)
 
 
-def _cell(text: str | None, kind: str) -> str:
+def _cut_at_random(sql: str, rows: int) -> bool:
+    """Whether a LIMIT took some of the groups, and nothing said which."""
+    limit = re.search(r"\blimit\s+(\d+)", sql, re.IGNORECASE)
+    ordered, grouped = (re.search(rf"\b{word} by\b", sql, re.IGNORECASE) for word in ("order", "group"))
+    return bool(limit and grouped and not ordered and rows == int(limit[1]))
+
+
+def _unit_of(header: str, units: dict[str, list[str]]) -> list[str]:
+    """What stands before and behind the numbers of a column, or of the sum, largest and so on of one."""
+    found = re.fullmatch(r'(?:(?:sum|min|max|avg|mean|median|round)\()*"?(.*?)"?(?:, \d+)?\)*', header, re.IGNORECASE)
+    return next((unit for name, unit in units.items() if found and found[1].lower() == name.lower()), ["", ""])
+
+
+def _cell(text: str | None, kind: str, unit: list[str]) -> str:
     if text is None:
         return "NULL"
     if kind in ("DOUBLE", "FLOAT") and math.isfinite(float(text)):
-        return plain_number(float(text))
+        before, after = unit
+        blank = " " if after[:1].isalpha() else ""
+        gap = " " if before[:1].isalpha() else ""
+        return f"{before}{gap}{plain_number(float(text))}{blank}{after}"
     return text

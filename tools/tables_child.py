@@ -17,26 +17,18 @@ from typing import Any
 import duckdb
 
 sys.path.append(str(Path(__file__).parent))  # -I leaves it out
+import tables_cells  # type: ignore[import-not-found]
 import tables_hints  # type: ignore[import-not-found]
+import tables_load  # type: ignore[import-not-found]
+import tables_sql  # type: ignore[import-not-found]
 
 MAX_CELL = 200  # characters
 MAX_COLUMNS = 100
-_PHRASES = ("order by", "group by", "is null", "not null", "not in", "not like")  # never a column without quotes
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
     "memory_limit": "1GB",
     "temp_directory": "",
     "python_enable_replacements": False,
-}
-# The first that can read the file is taken.
-_READERS = {
-    "csv": (
-        "read_csv(?)",
-        "read_csv(?, null_padding=true, sample_size=-1)",
-        "read_csv(?, null_padding=true, sample_size=-1, encoding='latin-1')",
-    ),
-    "json": ("read_json_auto(?)",),
-    "parquet": ("read_parquet(?)",),
 }
 
 
@@ -44,23 +36,36 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     connection = duckdb.connect(config=_CONFIG)
     columns: list[list[str]] = []
     try:
-        truths = load(connection, _plain_path(request["suffix"]), request["kind"])
-        columns = [[row[0], row[1]] for row in connection.execute("DESCRIBE data").fetchall()]
+        loaded = tables_load.load(connection, _plain_path(request["suffix"]), request["kind"])
+        columns = _columns(connection)
         name_views(connection, request["names"])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        answer = query_tolerantly(connection, request, [name for name, _ in columns], truths)
+        request["sql"] = tables_sql.prepared(request["sql"], columns, _gaps(connection, columns))
+        answer = query_tolerantly(connection, request, loaded)
         if _vacant(answer):
             sql, taken = tables_hints.in_number(connection, request["sql"], columns)
             if taken:
-                other = query_tolerantly(connection, {**request, "sql": sql}, [name for name, _ in columns], truths)
+                other = query_tolerantly(connection, {**request, "sql": sql}, loaded)
                 answer = answer if _vacant(other) else {**other, "taken": taken}
         if _vacant(answer):
             answer["elsewhere"] = tables_hints.elsewhere(connection, request["sql"], columns)
             answer["values"] = tables_hints.few_values(connection, request["sql"], columns)
     except duckdb.Error as error:
         return {"error": shortened(error), "columns": columns}
-    return {**answer, "columns": columns}
+    return {**answer, "columns": columns, "units": loaded.units, "notes": loaded.notes}
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
+    return [[row[0], row[1]] for row in connection.execute("DESCRIBE data").fetchall()]
+
+
+def _gaps(connection: duckdb.DuckDBPyConnection, columns: list[list[str]]) -> list[str]:
+    """The columns of texts that are empty in some row, found in one pass."""
+    texts = [name for name, kind in columns if kind == "VARCHAR"][:MAX_COLUMNS]
+    asked = ", ".join(f"count({tables_hints.quoted(name)}) < count(*)" for name in texts)
+    found = connection.execute(f"SELECT {asked} FROM data").fetchone() if texts else None
+    return [name for name, gap in zip(texts, found or (), strict=True) if gap]
 
 
 def _vacant(answer: dict[str, Any]) -> bool:
@@ -80,104 +85,38 @@ def _plain_path(suffix: str) -> str:
     return str(plain)
 
 
-def load(connection: duckdb.DuckDBPyConnection, path: str, kind: str) -> list[str]:
-    """Fill the table. Of a CSV file yes and no are read as the words that they are: an answer shows what stands in the
-    file, ILIKE finds it, and DuckDB takes it for a truth all the same where one is compared. Gives those columns."""
-    readers = _READERS[kind]
-    for reader in readers:
-        try:
-            found = connection.execute(f"DESCRIBE FROM {reader}", [path]).fetchall()
-            truths = [row[0] for row in found if row[1] == "BOOLEAN" and kind == "csv"]
-            columns = _filled(connection, reader, path, truths)
-            if truths and columns != [row[0] for row in found]:  # without its types the header may not be known as one
-                truths = []
-                columns = _filled(connection, reader, path, truths)
-        except duckdb.Error:
-            if reader == readers[-1]:
-                raise
-        else:
-            if not _misread(columns):
-                return truths
-    return []
-
-
-def _filled(connection: duckdb.DuckDBPyConnection, reader: str, path: str, texts: list[str]) -> list[str]:
-    types = ", ".join(tables_hints.quoted(name, "'") + ": 'VARCHAR'" for name in texts)
-    read = f"{reader.removesuffix(')')}, types={{{types}}})" if texts else reader
-    connection.execute("DROP TABLE IF EXISTS data")  # before the next one takes its memory
-    connection.execute(f"CREATE TABLE data AS FROM {read}", [path])
-    _retype(connection, texts, "VARCHAR COLLATE NOCASE")  # as truths do not mind their case either
-    return [row[0] for row in connection.execute("DESCRIBE data").fetchall()]
-
-
-def _retype(connection: duckdb.DuckDBPyConnection, columns: list[str], kind: str) -> None:
-    for name in columns:
-        connection.execute(f"ALTER TABLE data ALTER {tables_hints.quoted(name)} TYPE {kind}")
-
-
-def _misread(header: list[str]) -> bool:
-    """Where rows differ in length, DuckDB skips rows until they fit, the header first; padding them keeps them."""
-    lost = all(re.fullmatch(r"column\d+", name) for name in header)
-    return lost or (len(header) == 1 and re.search(r"[,;\t|]", header[0]) is not None)
-
-
 def name_views(connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
     for name in names:
         if name.lower() != "data":
             connection.execute(f"CREATE OR REPLACE VIEW {tables_hints.quoted(name)} AS FROM data")
+    for macro in tables_sql.MACROS:
+        connection.execute(f"CREATE MACRO {macro}")
 
 
 def query_tolerantly(
-    connection: duckdb.DuckDBPyConnection, request: dict[str, Any], columns: list[str], truths: list[str]
+    connection: duckdb.DuckDBPyConnection, request: dict[str, Any], loaded: tables_cells.Loaded
 ) -> dict[str, Any]:
+    """What a query gives: of the table as understood, else with truths for yes and no, else as the file has it."""
     try:
-        return _repaired_query(connection, request, columns)
+        return _repaired_query(connection, request)
     except duckdb.Error as failed:
-        if not truths:
-            raise
-        _retype(connection, truths, "BOOLEAN")  # what adds or counts them wants truths
-        try:
-            return _repaired_query(connection, request, columns)
-        except duckdb.Error:
-            raise failed from None
+        for otherwise in (tables_load.as_truths, tables_load.as_written):
+            if otherwise(connection, loaded):
+                try:
+                    return _repaired_query(connection, request)
+                except duckdb.Error:
+                    continue
+        raise failed from None
 
 
-def _repaired_query(
-    connection: duckdb.DuckDBPyConnection, request: dict[str, Any], columns: list[str]
-) -> dict[str, Any]:
+def _repaired_query(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> dict[str, Any]:
     try:
         return query(connection, request["sql"], request["rows"])
     except duckdb.Error:
-        repaired = repair(request["sql"], request["names"], columns)
-        if repaired == request["sql"]:
+        meant = tables_sql.repaired(request["sql"], request["names"], _columns(connection))
+        if meant == request["sql"]:
             raise
-        return query(connection, repaired, request["rows"])
-
-
-def repair(sql: str, names: list[str], columns: list[str]) -> str:
-    """Usual slips: the file's path or the word table as the table's name, a text in double quotes, a name of several
-    words in none.
-    """
-    known = "|".join(re.escape(name) for name in sorted([*names, "table", "csv", "file"], key=len, reverse=True))
-    sql = re.sub(rf"\b(from|join)\s+[\"'`]?(?:{known})[\"'`]?(?![\w.])", r"\1 data", sql, flags=re.IGNORECASE)
-    lowered = {column.lower() for column in columns}
-
-    def as_text(found: re.Match[str]) -> str:
-        return found[0] if found[2].lower() in lowered else f"{found[1]}'{found[2]}'"
-
-    sql = re.sub(r"((?:[=<>]|\bi?like)\s*)\"([^\"']*)\"", as_text, sql, flags=re.IGNORECASE)
-    # Longest first; what stands in quotes already is passed over whole.
-    several = (name for name in columns if re.fullmatch(r"\w+(?: \w+)+", name) and name.lower() not in _PHRASES)
-    odd = sorted(several, key=len, reverse=True)
-    if not odd:
-        return sql
-    bare = "|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in odd)
-    return re.sub(
-        rf"'[^']*'|\"[^\"]*\"|({bare})",
-        lambda found: f'"{found[1]}"' if found[1] else found[0],
-        sql,
-        flags=re.IGNORECASE,
-    )
+        return query(connection, meant, request["rows"])
 
 
 def query(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> dict[str, Any]:
@@ -207,12 +146,7 @@ def _short(cell: str) -> str:
 def shortened(error: duckdb.Error) -> str:
     if isinstance(error, duckdb.OutOfMemoryException):
         return "The query needs too much memory; ask for less, or for fewer rows."
-    missing = re.search(r'column "([^"]*)" not found', str(error))
-    if missing:
-        return f"There is no column {missing[1]}."
-    lines = str(error).strip().splitlines()
-    told = lines[:3] if "CSV Error on Line" in lines[0] else lines[:1]  # of a bad row also what it is and should be
-    return "; ".join(line.rstrip(" .!") for line in told) + "."
+    return str(tables_sql.shortened(str(error)))
 
 
 if __name__ == "__main__":

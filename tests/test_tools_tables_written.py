@@ -1,0 +1,159 @@
+"""Tables and queries as people and small models write them: what is understood, and what is told of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_tools_tables import put, query
+
+from umi_local.toolbox import ToolContext, ToolError, Workspace
+
+BILLS = "bill,due,amount,paid\nrent,2026-02-01,900,yes\nphone,2026-02-10,30,\ngas,2026-03-05,80,no\n"
+COSTS = "category,amount\nRent,900\nFood,30\nFood,20\nPower,50\n"
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> ToolContext:
+    (tmp_path / "workspace").mkdir()
+    return ToolContext(Workspace(tmp_path / "workspace"), tmp_path / "notes.md")
+
+
+@pytest.mark.parametrize(
+    ("table", "sql", "told"),
+    [
+        ("item,price\nlamp,€19.99\nchair,€5.00\nsofa,€120.00\n", "max(price) AS price FROM data", "price\n€120"),
+        ("item,price\nlamp,€19.99\nsofa,€120\n", "sum(price) FROM data", "sum(price)\n€139.99"),
+        ("item,price\nlamp,€19.99\nsofa,€120.00\n", "item FROM data WHERE price = '€19.99'", "item\nlamp"),
+        ("kind,share\na,5%\nb,45%\nc,12%\n", "max(share) FROM data", 'max("share")\n45%'),
+        ("a,w\nx,500 g\ny,1000 g\nz,75 g\n", "min(w) FROM data", "min(w)\n75 g"),
+        (
+            "name;sum\nx;1.234,50\ny;45,20\nz;-89,00\n",
+            "max(sum), min(sum) FROM data",
+            "max(sum) | min(sum)\n1234.5 | -89",
+        ),
+        ("town;people;area\nJena;110.502;114,77\nHof;45.173;58,02\n", "sum(people) AS n FROM data", "n\n155675"),
+        ('town,people\nJena,"110,502"\nHof,"45,173"\n', "sum(people) AS n FROM data", "n\n155675"),
+        ("a,b\nx,20\ny,n/a\nz,110\nw,-\n", "max(b) AS m, count(b) AS n FROM data", "m | n\n110 | 2"),
+        (
+            "n,what\n3 March 2026,dentist\n12 Nov 2026,party\n5 Jan 2026,tax\n",
+            "what FROM data ORDER BY n LIMIT 1",
+            "what\ntax",
+        ),
+        ("name,zip\na,01234\nb,99999\n", "zip FROM data WHERE zip = '01234'", "zip\n01234"),
+        ("a,b\nx,2 kg\ny,500 g\n", "b FROM data", "b\n2 kg\n500 g"),
+        ("a,b\nx,1st\ny,1st\n", "b FROM data", "b\n1st\n1st"),
+        ("a,b\nx,10 am\ny,9 am\n", "b FROM data", "b\n10 am\n9 am"),
+    ],
+)
+def test_amounts_and_dates_are_what_they_say(context: ToolContext, table: str, sql: str, told: str) -> None:
+    assert query(context, f"SELECT {sql}", put(context, "t.csv", table)) == told
+
+
+def test_a_last_line_of_totals_is_no_row_and_that_is_said(context: ToolContext) -> None:
+    rows = "date,item,amount\n2026-01-01,Rent,900\n2026-01-05,Food,100\n"
+    path = put(context, "t.csv", f"{rows}Total,,1000\n")
+    note = "The last line, Total, is left out."
+    assert query(context, "SELECT sum(amount) AS s, count(*) AS n FROM data", path) == f"s | n\n1000 | 2\n{note}"
+    assert query(context, "SELECT item FROM data WHERE date >= '2026-01-05'", path) == f"item\nFood\n{note}"
+    brand = put(context, "brands.csv", "brand,amount\nOlay,5\nTotal,7\n")
+    assert query(context, "SELECT sum(amount) AS s FROM data", brand) == "s\n12"
+
+
+@pytest.mark.parametrize(
+    ("table", "sql", "told"),
+    [
+        ("region,2023,2024\nNorth,5,6\nSouth,7,8\n", 'sum("2024") AS s FROM data', "s\n14"),
+        (
+            "Costs,,\nday,item,amount\n1,a,5\n2,b,6\n3,c,7\n",
+            "sum(amount) AS s, count(*) AS n FROM data",
+            "s | n\n18 | 3",
+        ),
+        ("sep=;\nName;Preis\nx;5\ny;6\n", "sum(Preis) AS s FROM data", "s\n11"),
+        ("lamp,20\nchair,30\n", "count(*) AS n FROM data", "n\n2"),
+        ("Name,Preis\nHäuser – gut,€5\n".encode("cp1252"), "* FROM data", "Name | Preis\nHäuser – gut | €5"),
+        ("Name,Preis\nHäuser,5\n".encode("utf-16"), "* FROM data", "Name | Preis\nHäuser | 5"),
+    ],
+)
+def test_headers_and_encodings_of_other_programs_are_found(
+    context: ToolContext, table: str | bytes, sql: str, told: str
+) -> None:
+    assert query(context, f"SELECT {sql}", put(context, "t.csv", table)) == told
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT COUNT(*)", "count_star()\n4"),
+        ("SELECT SUM(amount) WHERE category = 'Food'", "sum(amount)\n50"),
+        ("SELECT 1 + 1 AS two", "two\n2"),
+        ("```sql\nSELECT max(amount) AS m FROM data\n```", "m\n900"),
+        ("SELECT count(DISTINCT 'category') AS n FROM data", "n\n3"),
+        ("SELECT 'category', 'amount' FROM data LIMIT 1", "category | amount\nRent | 900"),
+        ("SELECT amount FROM data WHERE 'category' = 'Rent'", "amount\n900"),
+        ("SELECT count(*) AS n FROM data WHERE category IN ('category', 'Rent')", "n\n1"),
+        ("SELECT sum(amount) AS s FROM data WHERE category = Food", "s\n50"),
+        ('SELECT sum(amount) AS s FROM data WHERE category IN ("Food", "Rent")', "s\n950"),
+        ("SELECT amount FROM data WHERE category IS 'Power'", "amount\n50"),
+        ("SELECT TOP 1 category FROM data ORDER BY amount DESC", "category\nRent"),
+        ("SELECT amount FROM data ORDER BY amount LIMIT 1, 2", "amount\n30\n50"),
+        ("SELECT AVERAGE(amount) AS a, IIF(count(*) > 3, 'many', 'few') AS h FROM data", "a | h\n250 | many"),
+        (
+            "SELECT category, min(amount) AS m FROM data GROUP BY category HAVING m > 90 LIMIT 1",
+            "category | m\nRent | 900\nWithout ORDER BY these are any rows, not the first or the largest.",
+        ),
+    ],
+)
+def test_sql_of_other_habits_is_understood(context: ToolContext, sql: str, told: str) -> None:
+    assert query(context, sql, put(context, "costs.csv", COSTS)) == told
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("paid = ''", "phone"),
+        ("paid = NULL", "phone"),
+        ("paid <> ''", "rent gas"),
+        ("paid != 'yes'", "phone gas"),
+        ("due BETWEEN '2026-02-01' AND '2026-02-30'", "rent phone"),
+        ("due LIKE '2026-02%'", "rent phone"),
+        ("substr(due, 1, 7) = '2026-03'", "gas"),
+        ("MONTH(due) = 'February'", "rent phone"),
+        ("strftime('%m', due) = '2'", "rent phone"),
+        ("due = '2026-02'", "rent phone"),
+        ("due = '05.03.2026'", "gas"),
+        ("due > '10 February 2026'", "gas"),
+        ("due <> CURDATE() AND NVL(paid, 'open') = 'open'", "phone"),
+    ],
+)
+def test_gaps_and_dates_are_asked_for_in_many_ways(context: ToolContext, condition: str, told: str) -> None:
+    found = query(context, f"SELECT bill FROM data WHERE {condition}", put(context, "bills.csv", BILLS))
+    assert found == "\n".join(["bill", *told.split()])
+
+
+def test_moments_are_compared_with_days_by_their_day(context: ToolContext) -> None:
+    path = put(context, "t.csv", "moment,what\n2026-01-05 10:00,a\n2026-01-05 12:30,b\n2026-01-06 09:00,c\n")
+    assert query(context, "SELECT what FROM data WHERE moment = '2026-01-05'", path) == "what\na\nb"
+    between = "SELECT count(*) AS n FROM data WHERE moment BETWEEN '2026-01-05' AND '2026-01-06'"
+    assert query(context, between, path) == "n\n3"
+    assert query(context, "SELECT what FROM data WHERE moment > '2026-01-05 11:00'", path) == "what\nb\nc"
+
+
+def test_a_column_may_lack_its_signs(context: ToolContext) -> None:
+    path = put(context, "t.csv", "who,paid by,Qty.,Unit Price ($)\na,b,2,3\n")
+    assert query(context, "SELECT paid_by, Qty * Unit_Price AS p FROM data", path) == "paid by | p\nb | 6"
+
+
+@pytest.mark.parametrize(
+    ("sql", "part"),
+    [
+        (
+            "SELECT category, MAX(amount) FROM data",
+            "For the row with the largest: SELECT",
+        ),
+        ("SELECT category FROM data WHERE amount = MAX(amount)", "write ORDER BY its column DESC LIMIT 1"),
+    ],
+)
+def test_who_asks_for_the_largest_in_vain_is_told_how(context: ToolContext, sql: str, part: str) -> None:
+    with pytest.raises(ToolError, match=part):
+        query(context, sql, put(context, "costs.csv", COSTS))

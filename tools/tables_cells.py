@@ -1,0 +1,157 @@
+"""Cells as people write them, which DuckDB keeps as text: a part of the program in tables_child.py.
+
+€19.99, 45%, 1.234,50 and n/a become numbers, 3 March 2026 a date, and a last line of totals no row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+import tables_hints  # type: ignore[import-not-found]
+
+_SAMPLE, _MOST = 50, 20_000  # different texts of a column that are looked at first, and in all
+_NONE = {"", "-", "–", "—", "n/a", "na", "none", "null", "?"}  # cells that hold no number
+_AMOUNT = re.compile(
+    r"(?P<before>[€$£¥]|(?:EUR|USD|GBP|CHF)\s)?\s*(?P<sign>[-−])?(?P<number>\d+(?:[.,' \u00a0\u202f]\d+)*)"
+    r"\s*(?P<after>[^\d\s.,:;/()'-][^\d\s.,:;()'-]{0,7})?"
+)
+_NO_UNITS = {"st", "nd", "rd", "th", "am", "pm", "uhr", "x"}
+_DATES = ("%Y-%m-%d", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%B %d %Y", "%d. %B %Y", "%d-%b-%Y", "%d-%b-%y",
+          "%d.%m.%Y")  # fmt: skip
+_TOTAL = r"(grand |sub)?(total|totals|sum|summe|gesamt)\b.*"
+_NUMBERS = ("BIGINT", "INTEGER", "DOUBLE", "HUGEINT", "DECIMAL")
+
+
+@dataclass
+class Loaded:
+    """What was made of the table. `truths` are columns of yes and no; `units` what stands before and behind the
+    numbers of a column; `notes` sentences for the reader. `changed` says whether `written.data` has it as it was.
+    """
+
+    reader: str
+    truths: list[str] = field(default_factory=list)
+    units: dict[str, tuple[str, str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    changed: bool = False
+
+
+def understand(connection: duckdb.DuckDBPyConnection, loaded: Loaded, semicolons: bool) -> None:
+    """Take the cells of the table `data` for what they say. `semicolons` part them, so that commas may part decimals.
+
+    Of a table that does not fit into the memory twice they stay as they are.
+    """
+    connection.execute("CREATE SCHEMA written")
+    try:
+        connection.execute("CREATE TABLE written.data AS FROM data")
+    except duckdb.OutOfMemoryException:
+        return
+    changed = _numbers(connection, loaded, semicolons)
+    if total := _without_total(connection):
+        loaded.notes.append(f"The last line, {total}, is left out.")
+        _numbers(connection, loaded, semicolons)
+    dates = _dates(connection, loaded)
+    loaded.changed = bool(changed or total or dates)
+    if not loaded.changed:
+        connection.execute("DROP TABLE written.data")
+
+
+def _numbers(connection: duckdb.DuckDBPyConnection, loaded: Loaded, semicolons: bool) -> bool:
+    """Make numbers of the columns of texts in which every cell is one, with the same sign or unit throughout."""
+    changed = False
+    for name in texts_of(connection):
+        column = tables_hints.quoted(name)
+        for most in (_SAMPLE, _MOST):
+            found = connection.execute(f"SELECT DISTINCT {column} FROM data LIMIT {most + 1}").fetchall()
+            form = _form([text for (text,) in found if text is not None], semicolons)
+            if form is None or len(found) <= most:
+                break
+        if name in loaded.truths or form is None or len(found) > _MOST:
+            continue
+        before, after, mark = form
+        digits = f"regexp_extract({column}, '[0-9][0-9.,'' \u00a0\u202f]*')"
+        for sign in set(".,' \u00a0\u202f") - {mark}:
+            digits = f"replace({digits}, {tables_hints.quoted(sign, chr(39))}, '')"
+        value = f"TRY_CAST(replace({digits}, '{mark}', '.') AS DOUBLE)"
+        signed = f"CASE WHEN regexp_matches({column}, '^[^0-9]*[-−]') THEN -{value} ELSE {value} END"
+        connection.execute(f"ALTER TABLE data ALTER {column} TYPE DOUBLE USING {signed}")
+        changed = True
+        if before or after:
+            loaded.units[name] = (before, after)
+    return changed
+
+
+def _form(texts: Sequence[str], semicolons: bool) -> tuple[str, str, str] | None:
+    """What stands before and behind the numbers of a column and which sign parts their decimals; None where a cell is
+    no number, or they are codes.
+    """
+    found = [_AMOUNT.fullmatch(text.strip()) for text in texts if text.strip().lower() not in _NONE]
+    amounts = [each for each in found if each]
+    if not amounts or len(amounts) < len(found):
+        return None
+    units = {
+        ((each["before"] or "").strip(), (each["after"] or "").lower().rstrip("s") or (each["after"] or ""))
+        for each in amounts
+    }
+    if len(units) > 1 or any(after in _NO_UNITS for _, after in units):
+        return None
+    mark = _mark([each["number"] for each in amounts], semicolons)
+    return ((amounts[0]["before"] or "").strip(), amounts[0]["after"] or "", mark) if mark else None
+
+
+def _mark(numbers: Sequence[str], semicolons: bool) -> str:
+    """The sign that parts the decimals of a column's numbers; empty where they are no numbers, as 007 and 1.2.3."""
+    if any(re.match(r"0\d", number) for number in numbers):
+        return ""
+    for mark, thousands in ((",", ".' \u00a0\u202f"), (".", ",' \u00a0\u202f")):
+        pattern = rf"\d+(?:[{re.escape(mark)}]\d+)?|\d{{1,3}}(?:[{thousands}]\d{{3}})+(?:[{re.escape(mark)}]\d+)?"
+        fits = all(re.fullmatch(pattern, number) for number in numbers)
+        # 1,250 is a thousand and more, where commas do not part decimals elsewhere in the column or the file.
+        surely = semicolons or any(re.search(rf"[{mark}](?!\d{{3}}$)", number) for number in numbers)
+        if fits and (mark == "." or surely):
+            return mark
+    return ""
+
+
+def _dates(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> bool:
+    """Make dates of the columns of texts in which every cell is one."""
+    changed = False
+    for name in texts_of(connection):
+        column = tables_hints.quoted(name)
+        read = f"try_strptime(trim({column}), [{', '.join(map(repr, _DATES))}])"
+        for part in (f"(FROM data LIMIT {_SAMPLE})", "data"):
+            counted = f"SELECT count({column}), count({read}) FROM {part}"
+            texts, dates = connection.execute(counted).fetchone() or (0, 0)
+            if not texts or dates < texts:
+                break
+        else:
+            connection.execute(f"ALTER TABLE data ALTER {column} TYPE DATE USING {read}::DATE")
+            changed = True
+    return changed
+
+
+def _without_total(connection: duckdb.DuckDBPyConnection) -> str:
+    """Take the last row away where it says of itself that it is a total, and is. Returns what it calls itself."""
+    described = connection.execute("DESCRIBE data").fetchall()
+    last = connection.execute("SELECT rowid, * FROM data ORDER BY rowid DESC LIMIT 1").fetchone()
+    if last is None:
+        return ""
+    row, *cells = last
+    named = next((str(cell) for cell in cells if isinstance(cell, str)), "")
+    if not re.fullmatch(_TOTAL, named.strip(), re.IGNORECASE):
+        return ""
+    for (name, kind, *_), cell in zip(described, cells, strict=True):
+        if cell is not None and kind.startswith(_NUMBERS):
+            asked = f"SELECT sum({tables_hints.quoted(name)}) FROM data WHERE rowid < {row}"
+            above = (connection.execute(asked).fetchone() or (None,))[0]
+            if above is not None and abs(float(above) - float(cell)) < 0.01:
+                connection.execute(f"DELETE FROM data WHERE rowid = {row}")
+                return named.strip()
+    return ""
+
+
+def texts_of(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The columns of texts."""
+    return [name for name, kind, *_ in connection.execute("DESCRIBE data").fetchall() if kind == "VARCHAR"]

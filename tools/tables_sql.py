@@ -1,0 +1,233 @@
+"""SQL as small models write it, put right: a part of the program in tables_child.py.
+
+What is certain is rewritten before a query runs (`prepared`), what may have been meant only after it has failed
+(`repaired`). Texts and names in quotes are never looked into.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+Columns = Sequence[Sequence[str]]  # name and type
+
+_PHRASES = ("order by", "group by", "is null", "not null", "not in", "not like")  # never a column without quotes
+_DATED = ("DATE", "TIMESTAMP")
+_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
+           "november", "december")  # fmt: skip
+_WRITTEN = ("%d.%m.%Y", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%B %d %Y", "%d-%b-%Y")
+_KEYWORDS = {"null", "true", "false", "date", "timestamp", "case", "any", "all", "not", "select", "interval", "cast"}
+# Functions of other databases that DuckDB lacks.
+MACROS = (
+    "curdate() AS current_date",
+    "nvl(a, b) AS coalesce(a, b)",
+    "iif(a, b, c) AS CASE WHEN a THEN b ELSE c END",
+    "average(a) AS avg(a)",
+    "date_format(a, b) AS strftime(a, b)",
+)
+
+
+def prepared(sql: str, columns: Columns, gaps: Sequence[str]) -> str:
+    """The query with what it surely means; `gaps` are the columns of texts that are empty in some row."""
+    sql = re.sub(r"^\s*```(?:sql)?\s*|\s*```\s*$", "", sql, flags=re.IGNORECASE)
+    bare = _without_quoted(sql)
+    if re.match(r"\s*select\b", bare, re.IGNORECASE) and not re.search(r"\bfrom\b", bare, re.IGNORECASE):
+        names = [name for name, _ in columns]
+        if re.search(r"\bcount\s*\(\s*\*|\bwhere\b", bare, re.IGNORECASE) or _named(bare, names):
+            sql = _outside(sql, r"\s*(?=\b(?:where|group by|order by|having|limit)\b|;|$)", lambda _: " FROM data ", 1)
+    sql = _as_columns(sql, {name.lower() for name, _ in columns})
+    sql = _outside(sql, r"(?<![<>!=])=\s*(?:''(?!')|null\b)", lambda _: " IS NULL ")
+    sql = _outside(sql, r"(?:<>|!=)\s*(?:''(?!')|null\b)", lambda _: " IS NOT NULL ")
+    for name in gaps:
+        sql = _outside(sql, rf"{_column(name)}\s*(?:<>|!=)(?=\s*')", lambda found: f"{found[1]} IS DISTINCT FROM")
+    sql = _outside(
+        sql,
+        r"(strftime\s*\([^()]*'%m'[^()]*\)\s*=\s*)'([1-9])'",  # two digits, always
+        lambda found: f"{found[1]}'0{found[2]}'",
+    )
+    day = r"\s*'\d{4}-\d\d-\d\d'"
+    for name, kind in columns:
+        if kind.startswith("TIMESTAMP"):
+            compared = rf"{_column(name)}(?=\s*(?:(?:=|<=|>){day}|between{day}\s+and{day}))"
+            sql = _outside(sql, compared, lambda found: f"CAST({found[1]} AS DATE)")
+    return sql
+
+
+def repaired(sql: str, names: Sequence[str], columns: Columns) -> str:
+    """What a query that failed may have meant.
+
+    The file's path or the word table as the table's name, a text in double quotes or in none, a name of several words
+    in none, a column spelled without its signs, months and days in other forms, the clauses of other databases.
+    """
+    known = "|".join(re.escape(name) for name in sorted([*names, "table", "csv", "file"], key=len, reverse=True))
+    sql = re.sub(rf"\b(from|join)\s+[\"'`]?(?:{known})[\"'`]?(?![\w.])", r"\1 data", sql, flags=re.IGNORECASE)
+    sql = _outside(sql, r"\blimit\s+(\d+)\s*,\s*(\d+)", lambda found: f"LIMIT {found[2]} OFFSET {found[1]}")
+    if top := re.match(r"\s*select\s+top\s+\(?(\d+)\)?\s", sql, re.IGNORECASE):
+        sql = f"SELECT {sql[top.end() :].rstrip('; ')} LIMIT {top[1]}"
+    lowered = {name.lower() for name, _ in columns}
+
+    def as_text(found: re.Match[str]) -> str:
+        return found[0] if found[2].lower() in lowered else f"{found[1]}'{found[2]}'"
+
+    for _ in range(9):  # texts of one list
+        again = re.sub(
+            r"((?:[=<>]|\bi?like|\bin\s*\((?:\s*'[^']*'\s*,)*)\s*)\"([^\"']*)\"", as_text, sql, flags=re.IGNORECASE
+        )
+        if again == sql:
+            break
+        sql = again
+    sql = _outside(sql, r"\bis\s+(?=')", lambda _: "= ")
+    sql = _outside(sql, r"(=|<>|!=)\s*([^\W\d]\w*)(?!\w|\s*\()", lambda found: _quoted_text(found, lowered))
+    for name, kind in columns:
+        if kind.startswith(_DATED):
+            sql = _dates_of(sql, name)
+    return _names(sql, [name for name, _ in columns])
+
+
+def shortened(message: str) -> str:
+    """DuckDB's error in one line, with what to write where that is certain."""
+    if missing := re.search(r'column "([^"]*)" not found', message):
+        return f"There is no column {missing[1]}."
+    if grouped := re.search(r'column "([^"]*)" must appear in the GROUP BY clause', message):
+        return (
+            f"{grouped[1]} stands beside a sum, largest or the like. For each {grouped[1]}: GROUP BY {grouped[1]}."
+            " For the row with the largest: SELECT * FROM data ORDER BY its column DESC LIMIT 1."
+        )
+    if "WHERE clause cannot contain aggregates" in message:
+        return "WHERE knows no largest or sum. For the row with the largest write ORDER BY its column DESC LIMIT 1."
+    lines = message.strip().splitlines()
+    told = lines[:3] if "CSV Error on Line" in lines[0] else lines[:1]  # of a bad row also what it is and should be
+    return "; ".join(line.rstrip(" .!") for line in told) + "."
+
+
+def _outside(sql: str, pattern: str, made: Callable[[re.Match[str]], str], count: int = 0) -> str:
+    """Replace what fits a pattern outside of quotes; the pattern itself may begin with or reach over a quoted part."""
+    whole = re.compile(rf"(?P<_found>{_shifted(pattern)})|'(?:[^']|'')*'|\"[^\"]*\"", re.IGNORECASE)
+    done = 0
+
+    def replaced(found: re.Match[str]) -> str:
+        nonlocal done
+        if found["_found"] is None or (count and done >= count):
+            return found[0]
+        done += 1
+        inner = re.compile(pattern, re.IGNORECASE).match(found.string, found.start())
+        return made(inner) if inner else found[0]
+
+    return whole.sub(replaced, sql)
+
+
+def _shifted(pattern: str) -> str:
+    """A pattern's groups without numbers, so that it can stand inside of another."""
+    return re.sub(r"(?<!\\)\((?!\?)", "(?:", pattern)
+
+
+def _without_quoted(sql: str) -> str:
+    return re.sub(r"'(?:[^']|'')*'|\"[^\"]*\"", "''", sql)
+
+
+def _named(bare: str, names: Sequence[str]) -> bool:
+    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", bare, re.IGNORECASE) for name in names)
+
+
+def _column(name: str) -> str:
+    """A pattern for a column with or without quotes, as a group."""
+    plain = re.escape(name)
+    return rf"(\"{plain}\"|(?<![\w.\"']){plain}(?![\w\"']))"
+
+
+def _as_columns(sql: str, lowered: set[str]) -> str:
+    """Columns in single quotes: in the list of what is selected, grouped or ordered by, as what a function is of, and
+    to the left of a comparison.
+    """
+    made, depth, selecting, last = [], 0, False, ""
+    tokens = re.findall(r"'(?:[^']|'')*'|\"[^\"]*\"|\w+|\s+|.", sql, re.DOTALL)
+    for at, token in enumerate(tokens):
+        if token.isspace():
+            made.append(token)
+            continue
+        if token.startswith("'") and token[1:-1].lower() in lowered and len(token) > 1:
+            behind = "".join(tokens[at + 1 : at + 6]).lstrip().lower()
+            listed = selecting and depth == 0 and last in ("select", "distinct", ",", "by")
+            of_function = last == "(" and re.search(r"\b(?!in\b)\w+\s*\(\s*$", "".join(made), re.IGNORECASE)
+            of_distinct = last == "distinct"
+            left = re.match(r"(?:=|<|>|!=|i?like\b|in\b|is\b|between\b|not\b)", behind) and last not in ("=", "<", ">")
+            if listed or of_function or of_distinct or left:
+                token = f'"{token[1:-1]}"'
+        depth += (token == "(") - (token == ")")
+        word = token.lower()
+        if word in ("select", "by"):
+            selecting = True
+        elif word in ("from", "where", "having", "limit", "then", "else", "when") and depth == 0:
+            selecting = False
+        made.append(token)
+        last = word
+    return "".join(made)
+
+
+def _quoted_text(found: re.Match[str], lowered: set[str]) -> str:
+    word = found[2]
+    return found[0] if word.lower() in lowered | _KEYWORDS else f"{found[1]} '{word}'"
+
+
+def _dates_of(sql: str, name: str) -> str:
+    """Comparisons of a column of dates as other databases or people write them."""
+    column = _column(name)
+    sql = _outside(sql, rf"{column}(?=\s+(?:not\s+)?i?like\b)", lambda found: f"CAST({found[1]} AS VARCHAR)")
+    sql = _outside(
+        sql,
+        rf"\b(substr|substring|left)\s*\(\s*{column}",
+        lambda found: f"{found[1]}(CAST({found[2]} AS VARCHAR)",
+    )
+    sql = _outside(
+        sql,
+        rf"\bmonth\s*\(\s*{column}\s*\)\s*=\s*'([a-z]+)'",
+        lambda found: f"month({found[1]}) = {_month(found[2])}" if _month(found[2]) else found[0],
+    )
+    sql = _outside(
+        sql, rf"{column}\s*=\s*'(\d{{4}}-\d\d)'", lambda found: f"strftime({found[1]}, '%Y-%m') = '{found[2]}'"
+    )
+    return re.sub(r"'([^']{6,30})'", lambda found: f"'{_day(found[1])}'", sql)
+
+
+def _month(name: str) -> int:
+    return next((number for number, full in enumerate(_MONTHS, 1) if full.startswith(name.lower()[:9])), 0)
+
+
+def _day(text: str) -> str:
+    """A date in words or with points in ISO form, a day that its month lacks as the month's last; else as it was."""
+    if found := re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", text):
+        year, month, day = map(int, found.groups())
+        if 1 <= month <= 12 and year and day > monthrange(year, month)[1]:
+            return f"{year:04}-{month:02}-{monthrange(year, month)[1]:02}"
+        return text
+    for form in _WRITTEN:
+        try:
+            return datetime.strptime(text.strip(), form).strftime("%Y-%m-%d")
+        except ValueError:
+            continue
+    return text
+
+
+def _names(sql: str, columns: Sequence[str]) -> str:
+    """Names of several words that stand in no quotes, and names that lack the signs of a column's."""
+    # Longest first; what stands in quotes already is passed over whole.
+    several = [name for name in columns if re.fullmatch(r"\w+(?: \w+)+", name) and name.lower() not in _PHRASES]
+    for name in sorted(several, key=len, reverse=True):
+        sql = _outside(sql, rf"(?<!\w){re.escape(name)}(?!\w)", lambda found: f'"{found[0]}"')
+    signless: dict[str, list[str]] = {}
+    for name in columns:
+        signless.setdefault(_signless(name), []).append(name)
+    known = {name.lower() for name in columns}
+
+    def as_named(found: re.Match[str]) -> str:
+        word = found[0].strip('"')
+        meant = signless.get(_signless(word), [])
+        return f'"{meant[0]}"' if word.lower() not in known and len(meant) == 1 else found[0]
+
+    return re.sub(r"'(?:[^']|'')*'|\"[^\"]+\"|[^\W\d]\w*", lambda f: f[0] if f[0][0] == "'" else as_named(f), sql)
+
+
+def _signless(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
