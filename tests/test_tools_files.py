@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,11 +101,40 @@ def test_byte_order_marks_and_windows_lines_are_understood(context: ToolContext,
     assert call(read_file, context, path="w.txt") == "één\ntwee"
 
 
-@pytest.mark.parametrize("data", [b"\x89PNG\x00\x01", b"caf\xe9"])
-def test_what_is_no_text_is_refused(context: ToolContext, data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n", b"\x7fELF\x02\x01", b"\xff\xfe\x00"])
+def test_what_is_no_text_is_refused_and_not_searched(context: ToolContext, data: bytes) -> None:
     (context.workspace.root / "x.bin").write_bytes(data)
-    with pytest.raises(ToolError, match=r"x\.bin is not a UTF-8 text file"):
+    with pytest.raises(ToolError, match=r"x\.bin is not a text file"):
         call(read_file, context, path="x.bin")
+    assert "in 2 files; 1 could not be read" in call(search_files, context, text="zebra")
+
+
+def test_text_of_old_windows_programs_is_read_and_searched(context: ToolContext) -> None:
+    (context.workspace.root / "brief.txt").write_bytes("Die Kündigung – bis Mai.".encode("cp1252"))
+    assert call(read_file, context, path="brief.txt") == "Die Kündigung – bis Mai."
+    assert call(search_files, context, text="Kündigung") == "brief.txt:1: Die Kündigung – bis Mai."
+
+
+@pytest.mark.parametrize(
+    "path", ["PLAN.MD", '"plan.md"', "/plan.md", "./plan.md", "workspace/plan.md", "plan", "letters\\..\\plan.md"]
+)
+def test_the_one_file_that_can_be_meant_is_read(context: ToolContext, path: str) -> None:
+    assert call(read_file, context, path=path).startswith("# Plan")
+
+
+def test_a_file_is_found_in_another_folder_if_there_is_one_alone(context: ToolContext) -> None:
+    assert "plumber" in call(read_file, context, path="anna.txt")
+    (context.workspace.root / "old").mkdir()
+    (context.workspace.root / "old" / "Anna.txt").write_text("another one")
+    with pytest.raises(ToolError, match=r"several files of that name: letters/Anna\.txt, old/Anna\.txt\. Name one"):
+        call(read_file, context, path="anna")
+
+
+def test_no_file_that_a_rule_denies_is_found_or_offered(context: ToolContext) -> None:
+    held = replace(context, permitted=lambda scope: not str(scope["path"]).startswith("letters"))
+    with pytest.raises(ToolError) as raised:
+        call(read_file, held, path="anna")
+    assert str(raised.value) == "The file anna does not exist. The folder has: plan.md."
 
 
 def test_an_empty_file_says_so(context: ToolContext) -> None:
@@ -121,8 +151,10 @@ def test_a_long_file_is_cut_between_characters_and_says_so(context: ToolContext)
 
 
 def test_a_missing_file_is_answered_with_those_that_exist(context: ToolContext) -> None:
-    with pytest.raises(ToolError, match=r"The file Plan\.txt does not exist. The folder has: letters, plan\.md"):
+    with pytest.raises(ToolError, match=r"The file Plan\.txt does not exist\. Did you mean plan\.md\?"):
         call(read_file, context, path="Plan.txt")
+    with pytest.raises(ToolError, match=r"The file ghost\.md does not exist\. The folder has: letters, plan\.md"):
+        call(read_file, context, path="ghost.md")
 
 
 def test_a_pipe_is_no_file(context: ToolContext) -> None:
@@ -161,6 +193,14 @@ def test_words_on_different_lines_of_a_file_are_found_where_no_line_has_them_all
         "pond.md:1: # The pond\npond.md:3: The liner takes 12 square metres."
     )
     assert call(search_files, context, text="pond hose") == "Nothing was found for 'pond hose' in 3 files."
+
+
+@pytest.mark.parametrize(
+    "text", ["gate code", '"gate code"', "gate codes", "Gate code:", "What is the gate code?", "don't forget"]
+)
+def test_questions_quotes_and_plurals_find_what_is_meant(context: ToolContext, text: str) -> None:
+    (context.workspace.root / "house.md").write_text("Don’t forget: the gate code is 4711.\n", encoding="utf-8")
+    assert "house.md:1: Don’t forget: the gate code is 4711." in call(search_files, context, text=text)
 
 
 def test_of_words_on_different_lines_the_telling_ones_come_first_and_a_few(context: ToolContext) -> None:

@@ -57,9 +57,17 @@ def test_nothing_found_is_said_with_the_number_of_notes(context: ToolContext) ->
 
 def test_an_empty_query_gives_the_latest(context: ToolContext) -> None:
     noted(context, *(f"number {n}" for n in range(12)))
-    lines = call(search_notes, context, query="").splitlines()
-    assert len(lines) == 10
-    assert lines[0].endswith("number 11")
+    for query in ("", "all notes", "everything", "my latest notes"):
+        lines = call(search_notes, context, query=query).splitlines()
+        assert len(lines) == 11
+        assert lines[0].endswith("number 11")
+        assert lines[-1] == "... and 2 more notes."
+
+
+def test_a_plural_finds_its_singular_and_the_other_way_round(context: ToolContext) -> None:
+    noted(context, "strawberries in the cellar", "one key under the pot")
+    assert "strawberries" in call(search_notes, context, query="strawberry")
+    assert "one key" in call(search_notes, context, query="keys")
 
 
 def test_many_notes_are_cut_with_a_count_of_the_rest(context: ToolContext) -> None:

@@ -6,6 +6,7 @@ import codecs
 import difflib
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -14,27 +15,25 @@ from typing import Annotated, Any
 from umi_local.plain import visible
 from umi_local.toolbox import PROJECT_FILE, Effect, ToolContext, ToolError, Workspace, tool
 
+from .paths import MAX_SEARCHED_FILES, existing_file, path_scope, place, searchable
+from .words import stem, telling_words
+
 MAX_LISTED = 100
 MAX_READ = 200_000  # bytes
 MAX_WRITTEN = 1_000_000  # bytes
 MAX_KEPT = 50_000_000  # bytes of a file that is to be replaced
-MAX_SEARCHED_FILES = 5_000
 MAX_SEARCHED_SIZE = 5_000_000  # bytes of one file
 MAX_HITS = 30
 MAX_HIT_LENGTH = 200
+_BINARY = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")  # no text has these; escapes of terminals begin with \x1b
 _TELLING = 4  # letters; shorter words stand everywhere
 _MOST_SCATTERED = 5  # lines of one file
-
-
-def path_scope(context: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:
-    """The file or folder that a path leads to, as rules compare it."""
-    return {"path": context.workspace.name(_folder(context.workspace, arguments.get("path", "")))}
 
 
 @tool(effect=Effect.READS, scope=path_scope)
 def list_files(context: ToolContext, path: Annotated[str, "folder; empty for the top"] = "") -> str:
     """List the files and folders in a folder, with their sizes."""
-    folder = _folder(context.workspace, path)
+    folder = place(context.workspace, path)
     if folder.is_file():
         return _entry(folder)
     if not folder.is_dir():
@@ -45,11 +44,6 @@ def list_files(context: ToolContext, path: Annotated[str, "folder; empty for the
     if len(entries) > MAX_LISTED:
         lines.append(f"... and {len(entries) - MAX_LISTED} more.")
     return "\n".join(lines) or "The folder is empty."
-
-
-def _folder(workspace: Workspace, path: str) -> Path:
-    # To a model "/" is the top of what it can see.
-    return workspace.resolve("." if path.strip() in ("", "/") else path)
 
 
 def _listed(context: ToolContext, entry: Path) -> bool:
@@ -77,12 +71,12 @@ def size(count: int) -> str:
 @tool(effect=Effect.READS, scope=path_scope)
 def read_file(context: ToolContext, path: Annotated[str, "file, such as notes/plan.md"]) -> str:
     """Read a text file whose name is known."""
-    file = context.workspace.file(path)
+    file = existing_file(context, path)
     with context.workspace.open(file) as stream:
         length = os.fstat(stream.fileno()).st_size
         text = _decoded(stream.read(MAX_READ), final=length <= MAX_READ)
     if text is None:
-        raise ToolError(f"{path} is not a UTF-8 text file, so it cannot be read.{_reader(file)}")
+        raise ToolError(f"{path} is not a text file, so it cannot be read.{_reader(file)}")
     if length > MAX_READ:
         return f"{text}\n[These are the first {size(MAX_READ)} of {size(length)}; search_files finds the rest.]"
     return text.replace("\r\n", "\n") or f"{path} is empty."
@@ -94,12 +88,14 @@ def _reader(file: Path) -> str:
 
 def _decoded(data: bytes, final: bool = True) -> str | None:
     """Bytes as text; None if they are none. Not `final`: the end may be in the middle of a character."""
-    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    try:
-        text = codecs.getincrementaldecoder(encoding)().decode(data, final)
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text else text
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):  # the latter of old Windows programs
+        try:
+            text = codecs.getincrementaldecoder(encoding)().decode(data, final)
+        except UnicodeDecodeError:
+            continue
+        return None if _BINARY.search(text) else text
+    return None
 
 
 @tool(effect=Effect.READS, scope=path_scope)
@@ -109,15 +105,15 @@ def search_files(
     path: Annotated[str, "folder or file; empty for all"] = "",
 ) -> str:
     """Find which files contain a text, and in which lines."""
-    wanted = " ".join(text.lower().split())
+    wanted = _spoken(text).strip(" '\"“”.,:;?!")
     if not wanted:
         raise ToolError("Say which text to look for.")
-    start = _folder(context.workspace, path)
+    start = place(context.workspace, path)
     if not start.exists():
         raise ToolError(f"There is no {path}. list_files shows what there is.")
     found: dict[_Holds, list[str]] = {holds: [] for holds in _Holds}
     searched = skipped = 0
-    for file in _searchable(start):
+    for file in searchable(start):
         if searched + skipped == MAX_SEARCHED_FILES:
             return _report(text, found, f"the first {MAX_SEARCHED_FILES} files")
         if not context.permitted({"path": context.workspace.name(file)}):
@@ -136,17 +132,6 @@ def search_files(
     return _report(text, found, where + (unread if skipped else ""))
 
 
-def _searchable(start: Path) -> Iterator[Path]:
-    """The files below a folder, without hidden ones and without links: what they lead to is inside, or off limits."""
-    if start.is_file():
-        yield start
-    for folder, folders, names in os.walk(start):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in (Path(folder, name) for name in sorted(names) if not name.startswith(".")):
-            if not file.is_symlink() and file.is_file():
-                yield file
-
-
 class _Holds(Enum):
     """What a line has of the phrase that is looked for, the best first; the text says so to the model."""
 
@@ -162,14 +147,14 @@ def _hits(workspace: Workspace, file: Path, text: str, wanted: str) -> Iterator[
     name = workspace.name(file)
     if wanted in file.name.lower():
         yield f"{name} (a file of this name; read_file shows its text)", _Holds.PHRASE
-    words = wanted.split()
+    words = [stem(word) for word in telling_words(wanted)] or wanted.split()
     telling = [word for word in words if len(word) >= _TELLING] or words
-    lowered = text.lower()
+    lowered = text.lower().replace("’", "'")
     scattered: list[tuple[int, str]] = []
     if not all(word in lowered for word in telling):
         return
     for number, line in enumerate(text.splitlines(), 1):
-        spoken = " ".join(line.lower().split())
+        spoken = _spoken(line)
         there = [word for word in telling if word in spoken]
         if not there:
             continue
@@ -181,14 +166,19 @@ def _hits(workspace: Workspace, file: Path, text: str, wanted: str) -> Iterator[
     yield from ((hit, _Holds.SOME_WORDS) for _, hit in scattered)
 
 
+def _spoken(text: str) -> str:
+    """A text for comparing: its case, its blanks and the form of its apostrophes make no difference."""
+    return " ".join(text.lower().replace("’", "'").split())
+
+
 def _text_of(workspace: Workspace, file: Path) -> str | None:
-    """The file's text, empty if it holds none; None if it cannot be searched."""
+    """The file's text; None if it holds none or cannot be searched."""
     try:
         with workspace.open(file) as stream:
             content = stream.read(MAX_SEARCHED_SIZE + 1)
     except (ToolError, OSError):  # one unreadable file must not hide the others
         return None
-    return None if len(content) > MAX_SEARCHED_SIZE else _decoded(content) or ""
+    return None if len(content) > MAX_SEARCHED_SIZE else _decoded(content)
 
 
 def _around(line: str, word: str) -> str:

@@ -10,16 +10,10 @@ from typing import Annotated
 
 from umi_local.toolbox import Effect, ToolContext, ToolError, tool
 
+from .words import stem, telling_words
+
 MAX_NOTE = 2_000  # characters
 MAX_FOUND = 10
-# Words that are in most questions and say nothing of what is looked for.
-_FILLERS = frozenset(
-    re.findall(
-        r"\w+",
-        """a an the my your our is are was were of in on at to for and or what when where who which how did do does i me
-        we you it about note notes have has""",
-    )
-)
 
 
 @tool(effect=Effect.WRITES)
@@ -45,10 +39,8 @@ def search_notes(context: ToolContext, query: Annotated[str, "words to look for;
     notes = _notes(context.notes)
     if not notes:
         return "There are no notes yet."
-    words = _words(query)
-    if not words:
-        return "\n".join(notes[: -MAX_FOUND - 1 : -1])
-    found = _ranked(notes, words)
+    words = [stem(word) for word in telling_words(query)]
+    found = _ranked(notes, words) if words else notes[::-1]
     if not found:
         count = "the 1 note" if len(notes) == 1 else f"any of the {len(notes)} notes"
         return f"Nothing about {query.strip()!r} was found in {count}."
@@ -64,13 +56,6 @@ def _notes(path: Path) -> list[str]:
     except OSError as error:
         raise ToolError(f"The notes could not be read: {error.strerror}.") from None
     return [line.removeprefix("- ").strip() for line in lines if line.strip() and not line.startswith("#")]
-
-
-def _words(query: str) -> list[str]:
-    words = list(dict.fromkeys(re.findall(r"\w+", query.lower())))
-    telling = [word for word in words if word not in _FILLERS]
-    # Without its plural s a word also finds its singular: words are compared by how they begin.
-    return [word[:-1] if len(word) > 3 and word.endswith("s") else word for word in telling]
 
 
 def _ranked(notes: list[str], words: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from umi_local.toolbox import ToolContext, ToolError
 
-from .files import path_scope
+from .paths import path_scope
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
          ".parquet": "parquet"}  # fmt: skip

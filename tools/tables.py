@@ -18,7 +18,7 @@ from umi_local.toolbox import Effect, ToolContext, ToolError, tool
 from umi_local.toolbox.sandbox import Limits, run_limited
 
 from .arithmetic import plain_number
-from .files import path_scope
+from .paths import existing_file, path_scope
 from .table_schema import KINDS, named_tables
 
 # The first query after an installation also waits for DuckDB's 40 MB to come from a cold disk: over 10 s were seen.
@@ -35,7 +35,7 @@ def query_table(
     sql: Annotated[str, "such as SELECT * FROM data ORDER BY price LIMIT 1"],
 ) -> str:
     """Query a table file with SQL: sum, count, filter, sort. The table is called data; DESCRIBE data lists columns."""
-    file = context.workspace.file(path)
+    file = existing_file(context, path)
     kind = KINDS.get(file.suffix.lower())
     if kind is None:
         raise ToolError(f"{path} is no table; query_table reads CSV, TSV, JSON, JSONL and Parquet files.")

@@ -60,14 +60,14 @@ class Workspace:
         """An existing regular file.
 
         Raises:
-            ToolError: there is none; the sentence names files of like name or the folder's content.
+            ToolError: there is none.
         """
         real = self.resolve(path)
         if real.is_file():
             return real
         if real.is_dir():
             raise ToolError(f"{path} is a folder, not a file; list_files shows what is in it.")
-        raise ToolError(f"The file {path} does not exist.{self._neighbours(real)}")
+        raise ToolError(f"The file {path} does not exist.")
 
     def open(self, file: Path) -> BinaryIO:
         """A regular file for reading, reached through the descriptors of its folders.
@@ -195,13 +195,6 @@ class Workspace:
         with self.open(file) as table:
             read = table.read(_LOOKED_THROUGH + 1)
         return [] if len(read) > _LOOKED_THROUGH else csv_text.answered(read)
-
-    def _neighbours(self, missing: Path) -> str:
-        folder = missing.parent
-        if not folder.is_dir():
-            return f" There is no folder {folder.name} either."
-        names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))[:12]
-        return f" The folder has: {', '.join(names)}." if names else " The folder is empty."
 
 
 def _unfolded(entries: Sequence[Path], inside: Callable[[Path], Iterator[Path]]) -> list[Path]:

@@ -1,0 +1,96 @@
+"""Which file or folder a path means, as small models write it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from umi_local.toolbox import ToolContext, ToolError, Workspace
+
+MAX_SEARCHED_FILES = 5_000
+_SHOWN = 12  # names of a folder
+_MEANT = 3  # files that are offered in place of one
+_ALIKE = 0.75  # of the letters, without the ending
+
+
+def path_scope(context: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:
+    """The file or folder that a path leads to, as rules compare it."""
+    return {"path": context.workspace.name(place(context.workspace, arguments.get("path", "")))}
+
+
+def place(workspace: Workspace, path: str) -> Path:
+    """Where a path leads, also one in quotes, with backslashes, or that takes the workspace for the top of all.
+
+    Raises:
+        ToolError: it lies outside of the workspace, or is no path.
+    """
+    if path.strip() in ("", "/"):  # to a model that is the top of what it can see
+        return workspace.resolve(".")
+    plain = path.strip(" '\"`").replace("\\", "/")
+    for other in (path, plain, plain.lstrip("/"), plain.removeprefix("./").lstrip("/").removeprefix("workspace/")):
+        try:
+            real = workspace.resolve(other or ".")
+        except ToolError:
+            continue
+        if real.exists():
+            return real
+    return workspace.resolve(path)
+
+
+def existing_file(context: ToolContext, path: str) -> Path:
+    """A regular file: the one at `path`, or the only one that can be meant, which differs in case, folder or ending.
+
+    Raises:
+        ToolError: there is none, or several; the sentence names them, files of like name or the folder's content.
+    """
+    real = place(context.workspace, path)
+    if real.is_file():
+        return real
+    if real.is_dir():
+        raise ToolError(f"{path} is a folder, not a file; list_files shows what is in it.")
+    wanted = PurePosixPath(context.workspace.name(real).lower())
+    known = {PurePosixPath(name.lower()): name for name in _known(context)}
+    told: tuple[Callable[[PurePosixPath], bool], ...] = (
+        lambda each: each == wanted,
+        lambda each: each.name == wanted.name,
+        lambda each: not wanted.suffix and each.stem == wanted.name,
+    )
+    for alike in told:
+        meant = [name for each, name in known.items() if alike(each)]
+        if len(meant) == 1:
+            return context.workspace.file(meant[0])
+        if meant:
+            raise ToolError(f"There are several files of that name: {', '.join(meant[:_SHOWN])}. Name one of these.")
+    near = difflib.get_close_matches(wanted.stem, {each.stem for each in known}, n=_MEANT, cutoff=_ALIKE)
+    offered = [name for each, name in known.items() if each.stem in near]
+    hint = f" Did you mean {' or '.join(offered[:_MEANT])}?" if offered else _neighbours(context, real.parent)
+    raise ToolError(f"The file {path} does not exist.{hint}")
+
+
+def searchable(start: Path) -> Iterator[Path]:
+    """The files below a folder, without hidden ones and without links: what they lead to is inside, or off limits."""
+    if start.is_file():
+        yield start
+    for folder, folders, names in os.walk(start):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in (Path(folder, name) for name in sorted(names) if not name.startswith(".")):
+            if not file.is_symlink() and file.is_file():
+                yield file
+
+
+def _known(context: ToolContext) -> list[str]:
+    """The files that may be looked at, by their paths in the workspace."""
+    names = map(context.workspace.name, islice(searchable(context.workspace.resolve(".")), MAX_SEARCHED_FILES))
+    return [name for name in names if context.permitted({"path": name})]
+
+
+def _neighbours(context: ToolContext, folder: Path) -> str:
+    if not folder.is_dir():
+        return f" There is no folder {folder.name} either."
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    names = [entry.name for entry in entries if context.permitted({"path": context.workspace.name(entry)})]
+    return f" The folder has: {', '.join(names[:_SHOWN])}." if names else " The folder is empty."
