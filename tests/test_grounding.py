@@ -36,6 +36,25 @@ def test_a_day_that_was_miscopied_gives_way_to_the_one_that_was_said(
 
 
 @pytest.mark.parametrize(
+    ("plan", "said", "held"),
+    [
+        ("find the date counted from 2027-08-02", "45 days before August 2, 2027, which day?", {"days": -45}),
+        ("find the date 2 weeks before today", "What was the date two weeks before today?", {"weeks": -2}),
+        ("find the date counted from 2027-05-01", "a month before 1 May 2027", {"months": -1}),
+        ("find the date counted from 2027-05-01", "a month after 1 May 2027", {}),
+        ("find the date counted from today", "I ordered today; it comes 5 days before the party. When?", {}),
+        ("find the date 3 days from 2027-08-02", "45 days before August 2, 2027", {}),
+        ("find the date counted from 2027-08-02", "3 days later than 2 weeks before August 2, 2027", {}),
+        ("find the date counted from 2027-08-02", "It takes 3 days, 2 weeks before August 2, 2027. When?", {}),
+    ],
+)
+def test_what_lies_before_a_day_is_counted_backwards(plan: str, said: str, held: dict[str, int]) -> None:
+    schema = said_date(CONTEXT, f"Use add_to_date to {plan}.", said) or {"properties": {}}
+    found = {name: value["enum"][0] for name, value in schema["properties"].items() if "enum" in value}
+    assert found == held
+
+
+@pytest.mark.parametrize(
     ("plan", "said"),
     [
         ("from 2027-08-09 to 2027-09-03", "days from 9 August 2027 to 3 September 2027"),

@@ -25,6 +25,7 @@ Number = Fraction | float
 MAX_LENGTH = 500
 MAX_BITS = 12_000  # about 3,600 digits: below the 4,300 at which Python refuses to print an int
 SHOWN_DIGITS = 100  # longer integers are rounded
+_SHARE = re.compile(r"[$€£]?[\d,.]+ ?[/÷] ?([$€£]?[\d,.]+) ?[*×x] ?100")
 
 
 @tool(narrow=said_percentages)
@@ -40,6 +41,9 @@ def _explained(shown: str, value: Number) -> str:
     if is_of_clock_times(shown):
         minutes = round(abs(value) * 60)
         return f" hours ({'-' if value < 0 else ''}{minutes // 60} h {minutes % 60} min)"
+    if (share := _SHARE.fullmatch(shown)) and 0 < value != 100:
+        more = "less" if value < 100 else "more"
+        return f" ({plain_number(value)}% of {share[1]}, which is {plain_number(abs(100 - value))}% {more})"
     if re.search(r"[*×x] ?100 ?%$", shown):
         return f" ({plain_number(value * 100)}%)"
     if re.search(r"\b(?:sin|cos|tan)\(", shown, re.IGNORECASE) and not re.search("pi|π|°|deg|rad", shown):

@@ -48,6 +48,14 @@ _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nin
             "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty")  # fmt: skip
 _IN_WORDS = re.compile(rf"(?<![-\w])({'|'.join(_NUMBERS)})(?= (?:per ?cent|pct)\b)", re.IGNORECASE)
 _DIGITS = "0123456789."
+_COUNT = rf"(?<![\w.,/-])(\d{{1,4}}|an?|{'|'.join(_NUMBERS)}) (day|week|month|year)s?"
+_AMOUNT = re.compile(rf"{_COUNT}\b", re.IGNORECASE)
+# Before a day that is told: "5 days before delivery" may be counted from the other end.
+_BEFORE = re.compile(
+    rf"{_COUNT} (?:before|prior to|ahead of) (?:the )?(?=\d|{_WEEKDAY}|{_MONTH}|today|tomorrow|yesterday)",
+    re.IGNORECASE,
+)
+_NOT_BEFORE = re.compile(r"\b(?:after|later|from now|following|hence|as of|plus|add)\b", re.IGNORECASE)
 
 
 def said_dates(context: ToolContext, plan: str, said: str) -> Mapping[str, Any] | None:
@@ -66,11 +74,30 @@ def said_dates(context: ToolContext, plan: str, said: str) -> Mapping[str, Any] 
 
 
 def said_date(context: ToolContext, plan: str, said: str) -> Mapping[str, Any] | None:
-    """The same for the one day from which others are counted."""
+    """The same for the one day from which others are counted; and what lies before it is counted backwards."""
     planned, days = _ISO.findall(plan), sorted(_days(said))
-    if len(planned) != 1 or len(days) != 1 or planned[0][:4] != days[0][:4] or not _alike(planned[0], days[0]):
+    slipped = len(planned) == len(days) == 1 and planned[0][:4] == days[0][:4] and _alike(planned[0], days[0])
+    before = _said_before(plan, said)
+    if not slipped and not before:
         return None  # the same day of another year may be the one that is asked about
-    return {"type": "object", "properties": {"date": {"enum": days}, **_AMOUNTS}, "required": ["date"]}
+    properties = {"date": {"enum": days} if slipped else {"type": "string"}, **_AMOUNTS, **before}
+    return {"type": "object", "properties": properties, "required": ["date", *before]}
+
+
+def _said_before(plan: str, said: str) -> Mapping[str, Any]:
+    """The amount that a request wants before a day, as what is to be added, where it speaks of no other amount."""
+    said = said[:_LOOKED_AT]
+    found, planned = _BEFORE.findall(said), {_counted(*each) for each in _AMOUNT.findall(plan)}
+    if len(found) != 1 or len(_AMOUNT.findall(said)) != 1 or _NOT_BEFORE.search(said):
+        return {}
+    number, unit = _counted(*found[0])
+    return {f"{unit}s": {"enum": [-number]}} if planned <= {(number, unit)} else {}
+
+
+def _counted(number: str, unit: str) -> tuple[int, str]:
+    number = number.lower()
+    count = _NUMBERS.index(number) + 1 if number in _NUMBERS else int(number) if number.isdecimal() else 1
+    return count, unit.lower()
 
 
 def _days(said: str) -> set[str]:
