@@ -99,6 +99,10 @@ def test_numbers_come_out_exact_and_without_noise(expression: str, expected: str
         ("degrees(asin(0.5))", "30"),
         ("total = 5*3", "15"),
         ("5 * 3 = 15", "15"),
+        ("180° - 35° - 60°", "85"),
+        ("radians(180°)", "3.14159265359"),
+        ("1 250 million", "1250000000"),
+        ("3 + half of 10", "8"),
     ],
 )
 def test_everyday_notation_is_understood(expression: str, expected: str) -> None:
@@ -205,6 +209,9 @@ def test_halves_are_rounded_as_at_school(expression: str, expected: str) -> None
         ("1.234,56.7", "is not arithmetic"),
         ("√-4", "sqrt(-4) is not defined"),
         ("3 kg * 2", "is not arithmetic"),
+        ("5x - 3 = 12", "is not arithmetic"),
+        ("100 / half of 10", "is not arithmetic"),
+        ("1/2 million", "is not arithmetic"),
         ("15 % 200", "For a percentage write 15% of 200"),
         ("20% 80", "For a percentage write 20% of 80"),
         ("3 > 2", "is not arithmetic"),

@@ -66,6 +66,7 @@ def test_without_a_place_it_is_the_local_time(timezone: str | None) -> None:
         ("New Zealand", "Pacific/Auckland"),
         ("Asia/Mumbai", "Asia/Kolkata"),
         ("Paris France", "Europe/Paris"),
+        ("Mexico City", "America/Mexico_City"),
         ("utc", "UTC"),
         ("GMT+2", "UTC+02:00"),
         ("UTC-5:30", "UTC-05:30"),
@@ -169,6 +170,18 @@ def test_of_a_day_that_a_month_lacks_its_last_is_told(text: str) -> None:
 )
 def test_between_times_of_days_hours_are_counted(start: str, end: str, told: str) -> None:
     assert call(date_difference, start=start, end=end) == told
+
+
+@pytest.mark.parametrize("place", ["North Carolina", "Eastern Europe", "London Ontario", "Washington state"])
+def test_a_word_behind_a_place_is_not_dropped(place: str) -> None:
+    with pytest.raises(ToolError, match="no time zone"):
+        find_zone(place)
+
+
+def test_a_weekday_before_a_distance_is_no_date_and_feasts_are_the_next_ones() -> None:
+    with pytest.raises(ToolError, match="is not a date"):
+        parse_date("friday in 2 weeks", date(2026, 5, 4))
+    assert parse_date("new year's day", date(2026, 5, 4)) == date(2027, 1, 1)
 
 
 def test_for_times_without_a_day_the_calculator_is_named() -> None:

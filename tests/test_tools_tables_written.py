@@ -44,6 +44,13 @@ def context(tmp_path: Path) -> ToolContext:
         ("a,b\nx,2 kg\ny,500 g\n", "b FROM data", "b\n2 kg\n500 g"),
         ("a,b\nx,1st\ny,1st\n", "b FROM data", "b\n1st\n1st"),
         ("a,b\nx,10 am\ny,9 am\n", "b FROM data", "b\n10 am\n9 am"),
+        ("a,b\nx,10 mW\ny,9 MW\n", "b FROM data", "b\n10 mW\n9 MW"),
+        ("a,seat\nx,1A\ny,2A\n", "seat FROM data", "seat\n1A\n2A"),
+        ("a,phone\nx,612 345 678\n", "phone FROM data", "phone\n612 345 678"),
+        ("a,p\nx,1.234 €\ny,10.000 €\n", "sum(p) AS p FROM data", "p\n11234€"),
+        ("n,share\n2,45%\n", "n * share AS x FROM data", "x\n90\nshare is in %."),
+        ("d,n\n12-Jan-26,5\n03-Feb-26,7\n", "year(d) AS y FROM data LIMIT 1", "y\n2026"),
+        ("d,n\n3 March 2026,5\n4 May 2026,7\n", "n FROM data WHERE d LIKE '%March%'", "n\n5"),
     ],
 )
 def test_amounts_and_dates_are_what_they_say(context: ToolContext, table: str, sql: str, told: str) -> None:
@@ -56,8 +63,9 @@ def test_a_last_line_of_totals_is_no_row_and_that_is_said(context: ToolContext) 
     note = "The last line, Total, is left out."
     assert query(context, "SELECT sum(amount) AS s, count(*) AS n FROM data", path) == f"s | n\n1000 | 2\n{note}"
     assert query(context, "SELECT item FROM data WHERE date >= '2026-01-05'", path) == f"item\nFood\n{note}"
-    brand = put(context, "brands.csv", "brand,amount\nOlay,5\nTotal,7\n")
-    assert query(context, "SELECT sum(amount) AS s FROM data", brand) == "s\n12"
+    for rows, total in (("Olay,5,0\nTotal,7,0\n", 12), ("Olay,5,1\nBP,7,2\nTotal,3,3\n", 15)):
+        brand = put(context, "brands.csv", f"brand,amount,id\n{rows}")
+        assert query(context, "SELECT sum(amount) AS s FROM data", brand) == f"s\n{total}"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +79,8 @@ def test_a_last_line_of_totals_is_no_row_and_that_is_said(context: ToolContext) 
         ),
         ("sep=;\nName;Preis\nx;5\ny;6\n", "sum(Preis) AS s FROM data", "s\n11"),
         ("lamp,20\nchair,30\n", "count(*) AS n FROM data", "n\n2"),
+        ("Ann,1985\nBob,1990\n", "count(*) AS n FROM data", "n\n2"),
+        ("id,column1\na,b\nc,d\n", "column1 FROM data LIMIT 1", "column1\nb"),
         ("Name,Preis\nHäuser – gut,€5\n".encode("cp1252"), "* FROM data", "Name | Preis\nHäuser – gut | €5"),
         ("Name,Preis\nHäuser,5\n".encode("utf-16"), "* FROM data", "Name | Preis\nHäuser | 5"),
     ],
@@ -87,6 +97,14 @@ def test_headers_and_encodings_of_other_programs_are_found(
         ("SELECT COUNT(*)", "count_star()\n4"),
         ("SELECT SUM(amount) WHERE category = 'Food'", "sum(amount)\n50"),
         ("SELECT 1 + 1 AS two", "two\n2"),
+        ("SELECT 'amount' AS label, count(*) AS n FROM data", "label | n\namount | 4"),
+        ("SELECT concat('category', ': ', category) AS c FROM data LIMIT 1", "c\ncategory: Rent"),
+        ("SELECT count(*) AS n FROM data WHERE coalesce(nullif(category, 'Rent'), '') = ''", "n\n1"),
+        ("SELECT count(*) AS n FROM data WHERE category <> upper(category)", "n\n4"),
+        (
+            "WITH m AS (SELECT max(amount) AS top FROM data) SELECT category FROM costs.csv, m WHERE amount = top",
+            "category\nRent",
+        ),
         ("```sql\nSELECT max(amount) AS m FROM data\n```", "m\n900"),
         ("SELECT count(DISTINCT 'category') AS n FROM data", "n\n3"),
         ("SELECT 'category', 'amount' FROM data LIMIT 1", "category | amount\nRent | 900"),

@@ -81,6 +81,9 @@ def convert(value: float, source: str, target: str) -> str:
         "30 mpg = 7.84049 L/100km",
         "8 L/100 km = 35.3101 uk mpg",
         "8 min/mile = 7.5 mph",
+        "5 mHz = 0.005 Hz",
+        "5 Mg = 5000 kg",
+        "2 UK gallons = 9.09218 l",
         "12 km/h = 5 min/km",
     ],
 )
@@ -112,7 +115,7 @@ def test_temperatures_are_shifted_not_only_scaled(told: str) -> None:
         (5, "5 miles", "5 miles = 8.04672 km"),
         (5, "5km", "5 km = 5 km"),
         (5, "5.0 mile(s)", "5 mile = 8.04672 km"),
-        (1000, "1,000 miles (mi)", "1000 miles = 1609.34 km"),
+        (1000, "1,000 miles (mi)", "1000 mi = 1609.34 km"),
     ],
 )
 def test_a_value_repeated_in_the_unit_is_no_part_of_it(value: float, source: str, told: str) -> None:

@@ -69,10 +69,15 @@ def add_to_date(
 
 def _hours(start: str, end: str) -> str:
     """The hours and minutes from one time of a day to another, where both are told."""
-    moments = [datetime.fromisoformat(text.strip()) for text in (start, end) if _MOMENT.fullmatch(text.strip())]
-    if len(moments) < 2:
+    if not all(_MOMENT.fullmatch(text.strip()) for text in (start, end)):
         return ""
-    minutes = round((moments[1].replace(tzinfo=None) - moments[0].replace(tzinfo=None)).total_seconds() / 60)
+    try:
+        first, last = (datetime.fromisoformat(text.strip()) for text in (start, end))
+    except ValueError:  # 24:00
+        return ""
+    minutes = int((last - first).total_seconds() / 60)
+    if first.time() == last.time():  # whole days
+        return ""
     days, rest = divmod(abs(minutes), 24 * 60)
     amounts = ((days, "day"), (rest // 60, "hour"), (rest % 60, "minute"))
     told = " and ".join(_count(n, unit) for n, unit in amounts if n) or "0 minutes"

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from umi_local.plain import visible
 from umi_local.toolbox import PROJECT_FILE, Effect, ToolContext, ToolError, Workspace, tool
 
-from .paths import MAX_SEARCHED_FILES, existing_file, path_scope, place, searchable
+from .paths import MAX_SEARCHED_FILES, existing_file, may_be_told, path_scope, place, searchable
 from .words import stem, telling_words
 
 MAX_LISTED = 100
@@ -38,22 +38,12 @@ def list_files(context: ToolContext, path: Annotated[str, "folder; empty for the
         return _entry(folder)
     if not folder.is_dir():
         raise ToolError(f"There is no folder {path}. list_files without a path shows what there is.")
-    entries = [entry for entry in folder.iterdir() if _listed(context, entry)]
+    entries = [entry for entry in folder.iterdir() if may_be_told(context, entry)]
     entries.sort(key=lambda entry: (entry.is_file(), entry.name.lower()))
     lines = [_entry(entry) for entry in entries[:MAX_LISTED]]
     if len(entries) > MAX_LISTED:
         lines.append(f"... and {len(entries) - MAX_LISTED} more.")
     return "\n".join(lines) or "The folder is empty."
-
-
-def _listed(context: ToolContext, entry: Path) -> bool:
-    if entry.name.startswith("."):
-        return False
-    try:
-        real = context.workspace.resolve(str(entry))  # a link that leads outside is not even measured
-    except ToolError:
-        return False
-    return (real.is_file() or real.is_dir()) and context.permitted({"path": context.workspace.name(real)})
 
 
 def _entry(path: Path) -> str:
@@ -94,7 +84,7 @@ def _decoded(data: bytes, final: bool = True) -> str | None:
             text = codecs.getincrementaldecoder(encoding)().decode(data, final)
         except UnicodeDecodeError:
             continue
-        return None if _BINARY.search(text) else text
+        return None if _BINARY.search(text.removesuffix("\x1a")) else text  # which ended files under DOS
     return None
 
 
@@ -105,7 +95,7 @@ def search_files(
     path: Annotated[str, "folder or file; empty for all"] = "",
 ) -> str:
     """Find which files contain a text, and in which lines."""
-    wanted = _spoken(text).strip(" '\"“”.,:;?!")
+    wanted = _spoken(text).strip(" '\"“”.,:;?!") or _spoken(text)
     if not wanted:
         raise ToolError("Say which text to look for.")
     start = place(context.workspace, path)
@@ -136,8 +126,8 @@ class _Holds(Enum):
     """What a line has of the phrase that is looked for, the best first; the text says so to the model."""
 
     PHRASE = ""
-    ALL_WORDS = "No line has {text!r} as such; these have all its words:"
-    SOME_WORDS = "No line has all of {text!r}; these are from files that have all its words:"
+    ALL_WORDS = "These lines have all words of {text!r}:"
+    SOME_WORDS = "These lines are from files that have all words of {text!r}:"
 
 
 def _hits(workspace: Workspace, file: Path, text: str, wanted: str) -> Iterator[tuple[str, _Holds]]:
@@ -147,7 +137,9 @@ def _hits(workspace: Workspace, file: Path, text: str, wanted: str) -> Iterator[
     name = workspace.name(file)
     if wanted in file.name.lower():
         yield f"{name} (a file of this name; read_file shows its text)", _Holds.PHRASE
-    words = [stem(word) for word in telling_words(wanted)] or wanted.split()
+    words = [stem(word) for word in telling_words(wanted)]
+    if not words or min(map(len, words)) < 2:  # of C++ its word says nothing
+        words = wanted.split()
     telling = [word for word in words if len(word) >= _TELLING] or words
     lowered = text.lower().replace("’", "'")
     scattered: list[tuple[int, str]] = []

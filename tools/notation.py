@@ -11,16 +11,18 @@ PERCENT = "percent"  # `17**percent`: ** is the one binary operator that binds a
 
 _SIGNS = str.maketrans({"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "−": "-", "–": "-", "—": "-", "^": "**",
                         "π": "pi", "²": "**2", "³": "**3", "$": "", "€": "", "£": "", "¥": "", "₹": ""})  # fmt: skip
-_NUMBER = r"(?:\d+\.?\d*|\.\d+)"
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
+_BARE = rf"(?<![\w./]){_NUMBER}"  # a number of its own, whose beginning is looked for once
 _SURELY = "％"  # a percent sign that is none of a remainder
 # What people write in words, in any case, and the same in signs; each is tried behind those above it.
 _WORDS = [
-    (rf"({_NUMBER}) ?(?:usd|eur|gbp|chf|dollars?|euros?)\b", r"\1"),
+    (rf"({_BARE}) ?(?:usd|eur|gbp|chf|dollars?|euros?)\b", r"\1"),
     (rf"\b(?:usd|eur|gbp|chf) ?(?={_NUMBER})", ""),
-    (rf"({_NUMBER}) thousand\b", r"(\1*10**3)"),
-    (rf"({_NUMBER}) million\b", r"(\1*10**6)"),
-    (rf"({_NUMBER}) billion\b", r"(\1*10**9)"),
-    (rf"({_NUMBER}) ?(?:°|deg(?:rees?)?\b)", r"(\1*pi/180)"),
+    (rf"({_BARE}) thousand\b", r"(\1*10**3)"),
+    (rf"({_BARE}) million\b", r"(\1*10**6)"),
+    (rf"({_BARE}) billion\b", r"(\1*10**9)"),
+    (rf"\b(sin|cos|tan) ?\( ?(-?{_NUMBER}) ?(?:°|deg(?:rees?)?\b) ?\)", r"\1(\2*pi/180)"),
+    (rf"({_BARE}) ?(?:°|degrees?\b)(?! ?\()", r"\1"),
     (r" ?\bper ?cent\b", _SURELY),
     (r"\bplus\b", "+"),
     (r"\bminus\b", "-"),
@@ -31,7 +33,10 @@ _WORDS = [
     (r" ?\bcubed\b", "**3"),
     (rf"\b(?:the )?square root of ({_NUMBER})", r"sqrt(\1)"),
     (r"\b(?:the )?square root of (?=\()", "sqrt"),
-    (r"\b(?:a |one )?(half|third|quarter) (?:of )?(?=[\d(])", lambda found: f"1/{_PARTS[found[1].lower()]}*"),
+    (
+        r"((?:^|[(+-]) ?)(?:a |one )?(half|third|quarter) (?:of )?(?=[\d(])",
+        lambda found: f"{found[1]}1/{_PARTS[found[2].lower()]}*",
+    ),
     (r"(\d ?/ ?\d+|\)|(?<![\d.])0?\.\d+) of\b", r"\1*"),
 ]
 _PARTS = {"half": 2, "third": 3, "quarter": 4}
@@ -60,12 +65,12 @@ def as_python(expression: str) -> str:
     text = " ".join(text.translate(_SIGNS).split())
     if is_of_clock_times(text):
         return re.sub(_CLOCK, lambda found: f"({int(found[1])}+{int(found[2])}/60)", text)
+    text = _plain_numbers(text)
     for pattern, signs in _WORDS:
         text = re.sub(pattern, signs, text, flags=re.IGNORECASE)
     text = re.sub(rf"√ ?(-?{_NUMBER})", r"sqrt(\1)", text).replace("√", "sqrt")
     text = re.sub(r"(\d+)!(?!=)", r"factorial(\1)", text)
-    text = _plain_numbers(text)
-    text = re.sub(rf"(?<=[\d)%{_SURELY}]) ?[xX] ?(?=[\d(.-])", "*", text)
+    text = re.sub(rf"(?<=[\d)%{_SURELY}]) ?[xX](?: ?(?=[\d(.])| (?=-\d))", "*", text)
     text = re.sub(r"(?<![\w.])0+(?=\d)", "", text)
     text = re.sub(r"\*\* ?1 ?/ ?(\d+)(?![\d.]| ?\*\*)", r"**(1/\1)", text)  # nobody writes a power of 1
     # 2(3 + 4), (1 + 2)(3 + 4), 2pi

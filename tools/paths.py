@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,17 +29,15 @@ def place(workspace: Workspace, path: str) -> Path:
     Raises:
         ToolError: it lies outside of the workspace, or is no path.
     """
-    if path.strip() in ("", "/"):  # to a model that is the top of what it can see
-        return workspace.resolve(".")
     plain = path.strip(" '\"`").replace("\\", "/")
-    for other in (path, plain, plain.lstrip("/"), plain.removeprefix("./").lstrip("/").removeprefix("workspace/")):
-        try:
+    inside = plain.removeprefix("./").lstrip("/").removeprefix("workspace/")
+    for other in (path, plain, inside):
+        with suppress(ToolError):
             real = workspace.resolve(other or ".")
-        except ToolError:
-            continue
-        if real.exists():
-            return real
-    return workspace.resolve(path)
+            if real.exists():
+                return real
+    # Whether it is there makes no difference to what is said of a file that may not be seen.
+    return workspace.resolve(inside or ".")
 
 
 def existing_file(context: ToolContext, path: str) -> Path:
@@ -61,14 +60,25 @@ def existing_file(context: ToolContext, path: str) -> Path:
     )
     for alike in told:
         meant = [name for each, name in known.items() if alike(each)]
-        if len(meant) == 1:
+        if len(meant) == 1 and (len(wanted.parts) == 1 or meant[0].lower() == str(wanted)):
             return context.workspace.file(meant[0])
-        if meant:
+        if len(meant) > 1:
             raise ToolError(f"There are several files of that name: {', '.join(meant[:_SHOWN])}. Name one of these.")
     near = difflib.get_close_matches(wanted.stem, {each.stem for each in known}, n=_MEANT, cutoff=_ALIKE)
     offered = [name for each, name in known.items() if each.stem in near]
     hint = f" Did you mean {' or '.join(offered[:_MEANT])}?" if offered else _neighbours(context, real.parent)
     raise ToolError(f"The file {path} does not exist.{hint}")
+
+
+def may_be_told(context: ToolContext, entry: Path) -> bool:
+    """Whether a file or folder is one to be listed: not hidden, inside of the workspace, and off no limits."""
+    if entry.name.startswith("."):
+        return False
+    try:
+        real = context.workspace.resolve(str(entry))  # a link that leads outside is not even measured
+    except ToolError:
+        return False
+    return (real.is_file() or real.is_dir()) and context.permitted({"path": context.workspace.name(real)})
 
 
 def searchable(start: Path) -> Iterator[Path]:
@@ -92,5 +102,6 @@ def _neighbours(context: ToolContext, folder: Path) -> str:
     if not folder.is_dir():
         return f" There is no folder {folder.name} either."
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    names = [entry.name for entry in entries if context.permitted({"path": context.workspace.name(entry)})]
-    return f" The folder has: {', '.join(names[:_SHOWN])}." if names else " The folder is empty."
+    names = [entry.name for entry in entries if may_be_told(context, entry)]
+    told = f" The folder has: {', '.join(names[:_SHOWN])}." if names else ""
+    return told if entries else " The folder is empty."

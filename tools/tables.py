@@ -80,7 +80,7 @@ def _table(answer: dict[str, Any], sql: str) -> str:
     if not hint and re.search(r"=\s*'", sql):
         hint = "Text is compared as a whole; ILIKE '%part%' finds a part of it."
     if not rows:
-        return " ".join(filter(None, ("No rows match.", hint, _columns(answer["columns"]))))
+        return " ".join(filter(None, ("No rows match.", hint, *answer["notes"], _columns(answer["columns"]))))
     lines = [" | ".join(answer["header"])]
     units = [_unit_of(name, answer["units"]) for name in answer["header"]]
     lines += [" | ".join(map(_cell, row, answer["types"], units)) for row in rows]
@@ -90,6 +90,11 @@ def _table(answer: dict[str, Any], sql: str) -> str:
         lines.append(hint)
     lines += [f"{text} is {value} in the table." for text, value in answer.get("taken", ())]
     lines += answer["notes"]
+    lines += [
+        f"{name} is in {' '.join(filter(None, unit))}."
+        for name, unit in answer["units"].items()
+        if unit not in units and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE)
+    ]
     if _cut_at_random(sql, len(rows)):
         lines.append("Without ORDER BY these are any rows, not the first or the largest.")
     return "\n".join(lines)

@@ -16,11 +16,16 @@ _SAMPLE, _MOST = 50, 20_000  # different texts of a column that are looked at fi
 _NONE = {"", "-", "–", "—", "n/a", "na", "none", "null", "?"}  # cells that hold no number
 _AMOUNT = re.compile(
     r"(?P<before>[€$£¥]|(?:EUR|USD|GBP|CHF)\s)?\s*(?P<sign>[-−])?(?P<number>\d+(?:[.,' \u00a0\u202f]\d+)*)"
-    r"\s*(?P<after>[^\d\s.,:;/()'-][^\d\s.,:;()'-]{0,7})?"
+    r"(?P<blank>\s*)(?P<after>[^\d\s.,:;/()'-][^\d\s.,:;()'-]{0,7})?",
+    re.ASCII,
 )
+_CURRENCIES = {"€", "$", "£", "¥", "eur", "usd", "gbp", "chf"}
+_LETTERS = set("gmlhst")  # units of one letter that may stand right behind a number; 12A is a seat
 _NO_UNITS = {"st", "nd", "rd", "th", "am", "pm", "uhr", "x"}
-_DATES = ("%Y-%m-%d", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%B %d %Y", "%d. %B %Y", "%d-%b-%Y", "%d-%b-%y",
-          "%d.%m.%Y")  # fmt: skip
+# Years of two digits before those of four, which would take 26 for the year 26.
+_DATES = ("%Y-%m-%d", "%d %B %y", "%d %b %y", "%d-%b-%y", "%d.%m.%y", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y",
+          "%B %d %Y", "%d. %B %Y", "%d-%b-%Y", "%d.%m.%Y")  # fmt: skip
+_LARGE = 200_000  # rows, from which reading every cell takes longer than who asks would wait
 _TOTAL = r"(grand |sub)?(total|totals|sum|summe|gesamt)\b.*"
 _NUMBERS = ("BIGINT", "INTEGER", "DOUBLE", "HUGEINT", "DECIMAL")
 
@@ -36,6 +41,7 @@ class Loaded:
     units: dict[str, tuple[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     changed: bool = False
+    dates: list[str] = field(default_factory=list)
 
 
 def understand(connection: duckdb.DuckDBPyConnection, loaded: Loaded, semicolons: bool) -> None:
@@ -43,6 +49,9 @@ def understand(connection: duckdb.DuckDBPyConnection, loaded: Loaded, semicolons
 
     Of a table that does not fit into the memory twice they stay as they are.
     """
+    rows = (connection.execute("SELECT count(*) FROM data").fetchone() or (0,))[0]
+    if rows > _LARGE:
+        return
     connection.execute("CREATE SCHEMA written")
     try:
         connection.execute("CREATE TABLE written.data AS FROM data")
@@ -91,14 +100,27 @@ def _form(texts: Sequence[str], semicolons: bool) -> tuple[str, str, str] | None
     amounts = [each for each in found if each]
     if not amounts or len(amounts) < len(found):
         return None
-    units = {
-        ((each["before"] or "").strip(), (each["after"] or "").lower().rstrip("s") or (each["after"] or ""))
-        for each in amounts
-    }
+    units = {((each["before"] or "").strip(), _unit(each["after"] or "")) for each in amounts}
     if len(units) > 1 or any(after in _NO_UNITS for _, after in units):
         return None
-    mark = _mark([each["number"] for each in amounts], semicolons)
-    return ((amounts[0]["before"] or "").strip(), amounts[0]["after"] or "", mark) if mark else None
+    before, after = next(iter(units))
+    if len(after) == 1 and after.isalpha() and after not in _LETTERS and not all(each["blank"] for each in amounts):
+        return None
+    numbers = [each["number"] for each in amounts]
+    if not before and not after and any(re.search(r"[' \u00a0\u202f]", number) for number in numbers):
+        return None  # telephone numbers
+    if {before.lower(), after} & _CURRENCIES and all(re.fullmatch(r"\d{1,3}([.,]\d{3})*", n) for n in numbers):
+        commas = any("," in number for number in numbers)  # no currency has three decimals
+        return (before, amounts[0]["after"] or "", "." if commas else ",")
+    mark = _mark(numbers, semicolons)
+    return (before, amounts[0]["after"] or "", mark) if mark else None
+
+
+def _unit(after: str) -> str:
+    """A unit for comparing: mW and MW are two, bag and Bags one."""
+    return (
+        after.lower().removesuffix("s") if len(after) > 3 else after.lower() if after.lower() in _CURRENCIES else after
+    )
 
 
 def _mark(numbers: Sequence[str], semicolons: bool) -> str:
@@ -128,6 +150,7 @@ def _dates(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> bool:
                 break
         else:
             connection.execute(f"ALTER TABLE data ALTER {column} TYPE DATE USING {read}::DATE")
+            loaded.dates.append(name)
             changed = True
     return changed
 
@@ -142,14 +165,17 @@ def _without_total(connection: duckdb.DuckDBPyConnection) -> str:
     named = next((str(cell) for cell in cells if isinstance(cell, str)), "")
     if not re.fullmatch(_TOTAL, named.strip(), re.IGNORECASE):
         return ""
+    some = False
     for (name, kind, *_), cell in zip(described, cells, strict=True):
         if cell is not None and kind.startswith(_NUMBERS):
             asked = f"SELECT sum({tables_hints.quoted(name)}) FROM data WHERE rowid < {row}"
             above = (connection.execute(asked).fetchone() or (None,))[0]
-            if above is not None and abs(float(above) - float(cell)) < 0.01:
-                connection.execute(f"DELETE FROM data WHERE rowid = {row}")
-                return named.strip()
-    return ""
+            if above is None or abs(float(above) - float(cell)) >= 0.01:
+                return ""
+            some = some or float(cell) != 0
+    if some:
+        connection.execute(f"DELETE FROM data WHERE rowid = {row}")
+    return named.strip() if some else ""
 
 
 def texts_of(connection: duckdb.DuckDBPyConnection) -> list[str]:

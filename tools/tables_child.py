@@ -24,6 +24,7 @@ import tables_sql  # type: ignore[import-not-found]
 
 MAX_CELL = 200  # characters
 MAX_COLUMNS = 100
+_REPAIRS = 5
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
     "memory_limit": "1GB",
@@ -36,7 +37,8 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     connection = duckdb.connect(config=_CONFIG)
     columns: list[list[str]] = []
     try:
-        loaded = tables_load.load(connection, _plain_path(request["suffix"]), request["kind"])
+        cased = re.search(r"\b(?:upper|lower|ucase|lcase|collate|regexp\w*)\b", request["sql"], re.IGNORECASE)
+        loaded = tables_load.load(connection, _plain_path(request["suffix"]), request["kind"], cased is not None)
         columns = _columns(connection)
         name_views(connection, request["names"])
         connection.execute("SET enable_external_access = false")
@@ -97,6 +99,8 @@ def query_tolerantly(
     connection: duckdb.DuckDBPyConnection, request: dict[str, Any], loaded: tables_cells.Loaded
 ) -> dict[str, Any]:
     """What a query gives: of the table as understood, else with truths for yes and no, else as the file has it."""
+    if any(tables_sql.as_text(request["sql"], name) for name in loaded.dates):
+        tables_load.as_written(connection, loaded)
     try:
         return _repaired_query(connection, request)
     except duckdb.Error as failed:
@@ -110,13 +114,18 @@ def query_tolerantly(
 
 
 def _repaired_query(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return query(connection, request["sql"], request["rows"])
-    except duckdb.Error:
-        meant = tables_sql.repaired(request["sql"], request["names"], _columns(connection))
-        if meant == request["sql"]:
-            raise
-        return query(connection, meant, request["rows"])
+    sql, failed = request["sql"], None
+    for _ in range(_REPAIRS):  # one error is told at a time
+        try:
+            return query(connection, sql, request["rows"])
+        except duckdb.Error as error:
+            failed = failed or error
+            meant = tables_sql.repaired(sql, request["names"], _columns(connection), str(error))
+            if meant == sql:
+                break
+            sql = meant
+    assert failed
+    raise failed
 
 
 def query(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> dict[str, Any]:

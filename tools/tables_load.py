@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -21,12 +22,19 @@ _READERS = {
     "parquet": ("read_parquet(?)",),
 }
 _TITLED, _OF_YEARS = "read_csv(?, skip=1)", "read_csv(?, header=true)"
+# A first line with one cell alone of several, or by which Excel tells what parts them.
+_TITLE = re.compile(rb"\s*(?:sep=.|[^,;\t\r\n]+(?:,+|;+|\t+))\s*")
+_LARGE = 200_000  # rows
+_SURELY_CODES = 20  # rows; of fewer, half of the words may well differ
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how such a file begins
 
 
-def load(connection: duckdb.DuckDBPyConnection, path: str, kind: str) -> tables_cells.Loaded:
-    """Fill the table `data`. Of a CSV file yes and no are read as the words that they are: an answer shows what stands
-    in the file, ILIKE finds it, and DuckDB takes it for a truth all the same where one is compared."""
+def load(connection: duckdb.DuckDBPyConnection, path: str, kind: str, cased: bool) -> tables_cells.Loaded:
+    """Fill the table `data`, whose texts mind their case where that is asked for (`cased`).
+
+    Of a CSV file yes and no are read as the words that they are: an answer shows what stands in the file, ILIKE finds
+    it, and DuckDB takes it for a truth all the same where one is compared.
+    """
     if kind == "csv" and _first_line(path)[:2] in _UTF_16:
         path = _as_utf8(path) or path
     try:
@@ -43,7 +51,8 @@ def load(connection: duckdb.DuckDBPyConnection, path: str, kind: str) -> tables_
         if semicolons and (thousands := _points_of_thousands(connection, loaded.reader, path)):
             _filled(connection, loaded.reader, path, [*loaded.truths, *thousands])
         tables_cells.understand(connection, loaded, semicolons)
-    _mind_no_case(connection)
+    if not cased:
+        _mind_no_case(connection)
     return loaded
 
 
@@ -65,22 +74,25 @@ def as_truths(connection: duckdb.DuckDBPyConnection, loaded: tables_cells.Loaded
 
 
 def _read(connection: duckdb.DuckDBPyConnection, path: str, kind: str) -> tables_cells.Loaded:
+    has_title = kind == "csv" and _TITLE.fullmatch(_first_line(path))
+    if has_title and (titled := _read_if(connection, _TITLED, path, lambda names: not _misread(names))):
+        return titled
     failed: duckdb.Error | None = None
-    first: list[str] = []
+    readable = ""
     for reader in _READERS[kind]:
         try:
             loaded, columns = _read_by(connection, reader, path, kind)
         except duckdb.Error as error:
             failed = error
             continue
-        failed, first = None, first or columns
+        readable = readable or reader
         if not _misread(columns):
             return loaded
-    if failed:
+    if not readable:
+        assert failed
         raise failed
-    years = kind == "csv" and _read_if(connection, _OF_YEARS, path, _are_years)
-    titled = kind == "csv" and not years and _read_if(connection, _TITLED, path, lambda names: not _misread(names))
-    return years or titled or loaded
+    years = _read_if(connection, _OF_YEARS, path, _are_years) if kind == "csv" else None
+    return years or _read_by(connection, readable, path, kind)[0]
 
 
 def _read_if(
@@ -115,22 +127,22 @@ def _filled(connection: duckdb.DuckDBPyConnection, reader: str, path: str, texts
 
 
 def _misread(header: list[str]) -> bool:
-    """Where rows differ in length, DuckDB skips rows until they fit, the header first; padding them keeps them. Above
-    the header may stand a title, or how Excel tells what parts the cells.
-    """
-    unnamed = [re.fullmatch(r"column\d+", name) is not None for name in header]
-    if len(header) == 1:
-        return unnamed[0] or re.search(r"[,;\t|]|^sep=", header[0]) is not None
-    return all(unnamed[1:]) or header[0].startswith("sep=")
+    """Where rows differ in length, DuckDB skips rows until they fit, the header first; padding them keeps them."""
+    lost = all(re.fullmatch(r"column\d+", name) for name in header)
+    return lost or (len(header) == 1 and re.search(r"[,;\t|]", header[0]) is not None)
 
 
 def _are_years(header: list[str]) -> bool:
-    return not re.match(r"\d", header[0]) and all(re.fullmatch(r"(?:19|20)\d\d", name) for name in header[1:])
+    years = [re.fullmatch(r"(?:19|20)\d\d", name) is not None for name in header[1:]]
+    return not re.match(r"\d", header[0]) and len(years) > 1 and all(years)
 
 
 def _as_utf8(path: str) -> str | None:
     """The file's text anew where it is UTF-16 or of old Windows programs, which DuckDB does not read."""
     data = Path(path).read_bytes()
+    with suppress(UnicodeDecodeError):
+        data.decode("utf-8")
+        return None
     encoding = "utf-16" if data[:2] in _UTF_16 else "cp1252"
     try:
         text = data.decode(encoding)
@@ -165,8 +177,15 @@ def _first_line(path: str) -> bytes:
 
 
 def _mind_no_case(connection: duckdb.DuckDBPyConnection) -> None:
-    """Nobody means another word by another case."""
-    _retype(connection, tables_cells.texts_of(connection), "VARCHAR COLLATE NOCASE")
+    """Nobody means another word by another case, but of codes, in which it tells one from the other."""
+    texts = []
+    for name in tables_cells.texts_of(connection):
+        column = tables_hints.quoted(name)
+        asked = f"SELECT count(*), count(DISTINCT {column}), count(DISTINCT lower({column})) FROM data"
+        rows, cased, folded = connection.execute(asked).fetchone() or (0, 0, 0)
+        if rows <= _LARGE and (cased == folded or rows < _SURELY_CODES or cased < rows / 2):
+            texts.append(name)
+    _retype(connection, texts, "VARCHAR COLLATE NOCASE")
 
 
 def _retype(connection: duckdb.DuckDBPyConnection, columns: list[str], kind: str) -> None:

@@ -18,14 +18,13 @@ _DATED = ("DATE", "TIMESTAMP")
 _MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
            "november", "december")  # fmt: skip
 _WRITTEN = ("%d.%m.%Y", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%B %d %Y", "%d-%b-%Y")
-_KEYWORDS = {"null", "true", "false", "date", "timestamp", "case", "any", "all", "not", "select", "interval", "cast"}
 # Functions of other databases that DuckDB lacks.
 MACROS = (
     "curdate() AS current_date",
     "nvl(a, b) AS coalesce(a, b)",
     "iif(a, b, c) AS CASE WHEN a THEN b ELSE c END",
     "average(a) AS avg(a)",
-    "date_format(a, b) AS strftime(a, b)",
+    "date_format(a, b) AS strftime(a, replace(replace(replace(b, '%M', '%B'), '%i', '%M'), '%e', '%-d'))",
 )
 
 
@@ -38,8 +37,13 @@ def prepared(sql: str, columns: Columns, gaps: Sequence[str]) -> str:
         if re.search(r"\bcount\s*\(\s*\*|\bwhere\b", bare, re.IGNORECASE) or _named(bare, names):
             sql = _outside(sql, r"\s*(?=\b(?:where|group by|order by|having|limit)\b|;|$)", lambda _: " FROM data ", 1)
     sql = _as_columns(sql, {name.lower() for name, _ in columns})
-    sql = _outside(sql, r"(?<![<>!=])=\s*(?:''(?!')|null\b)", lambda _: " IS NULL ")
-    sql = _outside(sql, r"(?:<>|!=)\s*(?:''(?!')|null\b)", lambda _: " IS NOT NULL ")
+    for name, kind in columns:
+        text = kind == "VARCHAR"
+        sql = _outside(
+            sql,
+            rf"{_column(name)}\s*(=|<>|!=)\s*(''(?!')|null\b)",
+            lambda found, text=text: _gap(found[1], found[2] == "=", text),
+        )
     for name in gaps:
         sql = _outside(sql, rf"{_column(name)}\s*(?:<>|!=)(?=\s*')", lambda found: f"{found[1]} IS DISTINCT FROM")
     sql = _outside(
@@ -55,8 +59,23 @@ def prepared(sql: str, columns: Columns, gaps: Sequence[str]) -> str:
     return sql
 
 
-def repaired(sql: str, names: Sequence[str], columns: Columns) -> str:
-    """What a query that failed may have meant.
+def as_text(sql: str, name: str) -> bool:
+    """Whether a query looks into the text of a column: date LIKE '%March%'."""
+    column = _column(name)
+    return (
+        re.search(rf"{column}\s+(?:not\s+)?i?like\b|\b(?:substr|substring|left|right)\s*\(\s*{column}", sql, re.I)
+        is not None
+    )
+
+
+def _gap(column: str, empty: bool, text: bool) -> str:
+    if empty:
+        return f"({column} IS NULL OR {column} = '')" if text else f"{column} IS NULL"
+    return f"({column} IS NOT NULL AND {column} <> '')" if text else f"{column} IS NOT NULL"
+
+
+def repaired(sql: str, names: Sequence[str], columns: Columns, message: str) -> str:
+    """What a query that failed may have meant; `message` is why it did.
 
     The file's path or the word table as the table's name, a text in double quotes or in none, a name of several words
     in none, a column spelled without its signs, months and days in other forms, the clauses of other databases.
@@ -68,18 +87,20 @@ def repaired(sql: str, names: Sequence[str], columns: Columns) -> str:
         sql = f"SELECT {sql[top.end() :].rstrip('; ')} LIMIT {top[1]}"
     lowered = {name.lower() for name, _ in columns}
 
-    def as_text(found: re.Match[str]) -> str:
+    def in_quotes(found: re.Match[str]) -> str:
         return found[0] if found[2].lower() in lowered else f"{found[1]}'{found[2]}'"
 
     for _ in range(9):  # texts of one list
         again = re.sub(
-            r"((?:[=<>]|\bi?like|\bin\s*\((?:\s*'[^']*'\s*,)*)\s*)\"([^\"']*)\"", as_text, sql, flags=re.IGNORECASE
+            r"((?:[=<>]|\bi?like|\bin\s*\((?:\s*'[^']*'\s*,)*)\s*)\"([^\"']*)\"", in_quotes, sql, flags=re.IGNORECASE
         )
         if again == sql:
             break
         sql = again
     sql = _outside(sql, r"\bis\s+(?=')", lambda _: "= ")
-    sql = _outside(sql, r"(=|<>|!=)\s*([^\W\d]\w*)(?!\w|\s*\()", lambda found: _quoted_text(found, lowered))
+    missing = re.search(r'column "([^"]*)" not found', message)
+    if missing and missing[1].lower() not in lowered:
+        sql = _in_place_of(missing[1], sql, [name for name, _ in columns])
     for name, kind in columns:
         if kind.startswith(_DATED):
             sql = _dates_of(sql, name)
@@ -138,37 +159,35 @@ def _column(name: str) -> str:
 
 
 def _as_columns(sql: str, lowered: set[str]) -> str:
-    """Columns in single quotes: in the list of what is selected, grouped or ordered by, as what a function is of, and
-    to the left of a comparison.
+    """Columns in single quotes: as what is counted or added, as all that is selected, as what is grouped or ordered by,
+    and to the left of a comparison.
     """
-    made, depth, selecting, last = [], 0, False, ""
-    tokens = re.findall(r"'(?:[^']|'')*'|\"[^\"]*\"|\w+|\s+|.", sql, re.DOTALL)
-    for at, token in enumerate(tokens):
-        if token.isspace():
-            made.append(token)
-            continue
-        if token.startswith("'") and token[1:-1].lower() in lowered and len(token) > 1:
-            behind = "".join(tokens[at + 1 : at + 6]).lstrip().lower()
-            listed = selecting and depth == 0 and last in ("select", "distinct", ",", "by")
-            of_function = last == "(" and re.search(r"\b(?!in\b)\w+\s*\(\s*$", "".join(made), re.IGNORECASE)
-            of_distinct = last == "distinct"
-            left = re.match(r"(?:=|<|>|!=|i?like\b|in\b|is\b|between\b|not\b)", behind) and last not in ("=", "<", ">")
-            if listed or of_function or of_distinct or left:
-                token = f'"{token[1:-1]}"'
-        depth += (token == "(") - (token == ")")
-        word = token.lower()
-        if word in ("select", "by"):
-            selecting = True
-        elif word in ("from", "where", "having", "limit", "then", "else", "when") and depth == 0:
-            selecting = False
-        made.append(token)
-        last = word
-    return "".join(made)
+
+    def named(found: re.Match[str]) -> str:
+        return f'{found[1]}"{found[2]}"' if found[2].lower() in lowered else found[0]
+
+    text = r"'((?:[^']|'')*)'"
+    for before, behind in (
+        (r"\b(?:count|sum|avg|min|max|median)\s*\(\s*(?:distinct\s+)?", r"\s*\)"),
+        (r"\b(?:where|and|or|on|not)\s+\(?", r"\s*(?:=|<|>|!=|(?:not\s+)?(?:i?like|in|between)\b|is\b)"),
+        (r"\b(?:group|order)\s+by\s+", r"(?=\W|$)"),
+    ):
+        sql = re.sub(rf"({before}){text}(?={behind})", named, sql, flags=re.IGNORECASE)
+    listed = re.match(r"\s*select\s+(?:distinct\s+)?((?:'[^']*'\s*,\s*)*'[^']*')\s+from\b", sql, re.IGNORECASE)
+    if listed and not re.search(r"\bunion\b", sql, re.IGNORECASE):
+        names = re.findall(r"'([^']*)'", listed[1])
+        if all(name.lower() in lowered for name in names):
+            return sql[: listed.start(1)] + listed[1].replace("'", '"') + sql[listed.end(1) :]
+    return sql
 
 
-def _quoted_text(found: re.Match[str], lowered: set[str]) -> str:
-    word = found[2]
-    return found[0] if word.lower() in lowered | _KEYWORDS else f"{found[1]} '{word}'"
+def _in_place_of(word: str, sql: str, columns: Sequence[str]) -> str:
+    """A word that is no column: the one that is spelled so without its signs, or a text where one is compared."""
+    meant = [name for name in columns if _signless(name) == _signless(word)]
+    plain = rf"(?:\"{re.escape(word)}\"|(?<![\w.\"']){re.escape(word)}(?![\w\"'.]|\s*\())"
+    if len(meant) == 1:
+        return _outside(sql, plain, lambda _: _quoted(meant[0]))
+    return _outside(sql, rf"(=|<>|!=)\s*{plain}", lambda found: f"{found[1]} '{word}'")
 
 
 def _dates_of(sql: str, name: str) -> str:
@@ -188,7 +207,21 @@ def _dates_of(sql: str, name: str) -> str:
     sql = _outside(
         sql, rf"{column}\s*=\s*'(\d{{4}}-\d\d)'", lambda found: f"strftime({found[1]}, '%Y-%m') = '{found[2]}'"
     )
+    sql = re.sub(
+        r"(<=\s*|\band\s+)'(\d{4}-\d\d-\d\d)'",
+        lambda found: f"{found[1]}'{_in_month(found[2])}'",
+        sql,
+        flags=re.IGNORECASE,
+    )
     return re.sub(r"'([^']{6,30})'", lambda found: f"'{_day(found[1])}'", sql)
+
+
+def _in_month(text: str) -> str:
+    """A day that its month lacks as the month's last: until 30 February."""
+    year, month, day = map(int, text.split("-"))
+    if 1 <= month <= 12 and year and day > monthrange(year, month)[1]:
+        return f"{year:04}-{month:02}-{monthrange(year, month)[1]:02}"
+    return text
 
 
 def _month(name: str) -> int:
@@ -196,12 +229,7 @@ def _month(name: str) -> int:
 
 
 def _day(text: str) -> str:
-    """A date in words or with points in ISO form, a day that its month lacks as the month's last; else as it was."""
-    if found := re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", text):
-        year, month, day = map(int, found.groups())
-        if 1 <= month <= 12 and year and day > monthrange(year, month)[1]:
-            return f"{year:04}-{month:02}-{monthrange(year, month)[1]:02}"
-        return text
+    """A date in words or with points in ISO form; else as it was."""
     for form in _WRITTEN:
         try:
             return datetime.strptime(text.strip(), form).strftime("%Y-%m-%d")
@@ -211,22 +239,16 @@ def _day(text: str) -> str:
 
 
 def _names(sql: str, columns: Sequence[str]) -> str:
-    """Names of several words that stand in no quotes, and names that lack the signs of a column's."""
+    """Names of several words that stand in no quotes."""
     # Longest first; what stands in quotes already is passed over whole.
     several = [name for name in columns if re.fullmatch(r"\w+(?: \w+)+", name) and name.lower() not in _PHRASES]
     for name in sorted(several, key=len, reverse=True):
-        sql = _outside(sql, rf"(?<!\w){re.escape(name)}(?!\w)", lambda found: f'"{found[0]}"')
-    signless: dict[str, list[str]] = {}
-    for name in columns:
-        signless.setdefault(_signless(name), []).append(name)
-    known = {name.lower() for name in columns}
+        sql = _outside(sql, rf"(?<!\w){re.escape(name)}(?!\w)", lambda found: _quoted(found[0]))
+    return sql
 
-    def as_named(found: re.Match[str]) -> str:
-        word = found[0].strip('"')
-        meant = signless.get(_signless(word), [])
-        return f'"{meant[0]}"' if word.lower() not in known and len(meant) == 1 else found[0]
 
-    return re.sub(r"'(?:[^']|'')*'|\"[^\"]+\"|[^\W\d]\w*", lambda f: f[0] if f[0][0] == "'" else as_named(f), sql)
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _signless(name: str) -> str:

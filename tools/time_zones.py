@@ -48,7 +48,9 @@ def find_zone(place: str) -> tzinfo:
     zones = _zones()
     said = spoken.rpartition("/")[2]  # Asia/Mumbai
     bare = re.sub(r" (?:standard |daylight |summer )?time$", "", said)
-    for name in (spoken, said.partition(",")[0], bare, said.rpartition(" ")[0]):
+    city, _, last = said.rpartition(" ")
+    same = last == "city" or (last in zones and zones[last] == zones.get(city))  # Paris France
+    for name in (spoken, said.partition(",")[0], bare, city if same else ""):
         if name in zones:
             return UTC if zones[name] == "UTC" else ZoneInfo(zones[name])
     alike = dict.fromkeys(zones[name] for name in difflib.get_close_matches(said, zones, n=3, cutoff=_ALIKE))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Where upper and lower case differ in meaning.
 _EXACT = {"Mb": "megabit", "Gb": "gigabit", "Kb": "kilobit", "Cal": "kilocalorie", "Calorie": "kilocalorie",
           "Calories": "kilocalorie", "Nm": "newton*meter", "b": "bit", "B": "byte"}  # fmt: skip
+_SYSTEM = {"mHz", "Mg", "Mm", "Ms", "GL", "kL"}  # as the international system has them
 _DATA_RATE = re.compile(r"([kmgt]?)(?:(b)|(bit|byte)s?) ?(?:/ ?|p|per )s(?:ec(?:ond)?)?", re.IGNORECASE)
 _LARGE = {"": "", "k": "kilo", "m": "mega", "g": "giga", "t": "tera"}
 # What people say, in any case -> units in pint's words, the likelier first.
@@ -77,6 +78,8 @@ def convert_units(
 ) -> str:
     """Convert a length, weight, temperature, volume, area, speed, time or data size to another unit."""
     source, target = _name(source, value), _name(target, 1)
+    if {source, target} & {"GL", "kL", "m3", "m^3", "m³"}:  # among these ML is no millilitre
+        source, target = (name.replace("ML", "megaliter") for name in (source, target))
     _refuse_currencies(source, target)
     source, sources = _known(source)
     if pair := re.fullmatch(r"([a-z]+) (?:and|&|\+) ([a-z]+)", target, re.IGNORECASE):
@@ -93,6 +96,8 @@ def convert_units(
 def _in_two(value: float, sources: list[Unit], larger: str, smaller: str) -> str:
     """A value as so many whole ones of a unit and the rest in a smaller one: feet and inches."""
     for unit, large, small in product(sources, _known(larger)[1], _known(smaller)[1]):
+        if _quantity(large) == "temperature":
+            break
         inside, whole = _converted(1, large, small), _converted(value, unit, small)
         if inside and whole is not None:
             count, rest = divmod(round(abs(whole), 6), inside)
@@ -116,7 +121,10 @@ def _registry() -> UnitRegistry[Any]:
 
 def _name(unit: str, value: float) -> str:
     """The unit without the value that some write before it: `5 miles` is miles."""
-    words = " ".join(re.sub(r"\((?!s\))[^()]*\)|(?<=\w)\(s\)", " ", unit).split())
+    words = " ".join(re.sub(r"(?<=\w)\(s\)", "", unit).split())
+    if aside := re.fullmatch(r"(.+?) ?\(([^()]+)\)", words):  # pounds (lb), gallons (UK)
+        is_unit = any(unit for spelling in _spellings(aside[2]) for unit in _parsed(spelling))
+        words = aside[2] if is_unit and aside[2].lower() not in ("uk", "us") else f"{aside[2]} {aside[1]}"
     number = re.match(r"[\d,.]+ ?(?=[^\W\d])", words)
     stated = float(number[0].replace(",", "")) if number and re.fullmatch(r"\d[\d,]*\.?\d* ?", number[0]) else None
     return words[number.end() :] if number and stated in (value, 1) else words
@@ -148,6 +156,8 @@ def _spellings(name: str) -> Iterator[str]:
     if name in _EXACT:
         yield _EXACT[name]
         return
+    if name in _SYSTEM:
+        yield name
     if rate := _DATA_RATE.fullmatch(name):
         capital = rate[2] == "B" and (
             "/" in name or not name.isupper()

@@ -16,7 +16,7 @@ _FILLERS = frozenset(
 
 def telling_words(text: str) -> list[str]:
     """The words of a text in lower case, each once, without those that stand in most questions."""
-    words = dict.fromkeys(re.findall(r"[\w'-]*\w", text.lower()))
+    words = dict.fromkeys(re.findall(r"\w+", text.lower()))
     return [word for word in words if word not in _FILLERS]
 
 

@@ -42,13 +42,11 @@ def parse_date(text: str, today: date | None = None) -> date:
     """
     today = today or date.today()
     plain = text.strip(" '\"“”.")
-    spoken = _WEEKDAY.sub("", " ".join(plain.lower().replace("’", "'").split()))
+    whole = " ".join(plain.lower().replace("’", "'").split())
+    spoken = _WEEKDAY.sub("", whole)
     try:
         return (
-            _named(spoken.removeprefix("the "), today)
-            or _iso(spoken)
-            or _numeric(spoken)
-            or _spoken(spoken, today.year)
+            _named(whole.removeprefix("the "), today) or _iso(spoken) or _numeric(spoken) or _spoken(spoken, today.year)
         )
     except ValueError:
         raise ToolError(f"{text!r} is not a date. Write it as YYYY-MM-DD, such as 2026-03-31.") from None
@@ -65,7 +63,8 @@ def _named(text: str, today: date) -> date | None:
     if text in _NAMED:
         return today + timedelta(days=_NAMED[text])
     if text in _FEASTS:
-        return date(today.year, *_FEASTS[text])
+        feast = date(today.year, *_FEASTS[text])
+        return feast if feast >= today else feast.replace(year=today.year + 1)
     for pattern, sign in ((_LATER, 1), (_EARLIER, -1)):
         if found := pattern.fullmatch(text):
             count, unit = (part for part in found.groups() if part)
