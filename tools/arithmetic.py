@@ -39,7 +39,7 @@ def calculator(expression: Annotated[str, "such as (12 + 3.5) * 4 or 15% of 60"]
 def _explained(shown: str, value: Number) -> str:
     """What a reader may need to know of a result, such as that an angle was taken for radians."""
     if is_of_clock_times(shown):
-        minutes = round(abs(value) * 60)
+        minutes = round(abs(float(value)) * 60)
         return f" hours ({'-' if value < 0 else ''}{minutes // 60} h {minutes % 60} min)"
     if (share := _SHARE.fullmatch(shown)) and 0 < value != 100:
         more = "less" if value < 100 else "more"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 from umi_local.toolbox import ToolError
 
@@ -14,8 +15,9 @@ _SIGNS = str.maketrans({"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/",
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
 _BARE = rf"(?<![\w./]){_NUMBER}"  # a number of its own, whose beginning is looked for once
 _SURELY = "％"  # a percent sign that is none of a remainder
+_PARTS = {"half": 2, "third": 3, "quarter": 4}
 # What people write in words, in any case, and the same in signs; each is tried behind those above it.
-_WORDS = [
+_WORDS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (rf"({_BARE}) ?(?:usd|eur|gbp|chf|dollars?|euros?)\b", r"\1"),
     (rf"\b(?:usd|eur|gbp|chf) ?(?={_NUMBER})", ""),
     (rf"({_BARE}) thousand\b", r"(\1*10**3)"),
@@ -39,7 +41,6 @@ _WORDS = [
     ),
     (r"(\d ?/ ?\d+|\)|(?<![\d.])0?\.\d+) of\b", r"\1*"),
 ]
-_PARTS = {"half": 2, "third": 3, "quarter": 4}
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)")
 _OF_SEVERAL = {"min", "max", "sum", "average", "avg", "mean", "gcd", "lcm", "hypot", "pow", "round", "log"}
 _CLOCK = r"(\d{1,3}):([0-5]\d)"

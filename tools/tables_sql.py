@@ -38,12 +38,8 @@ def prepared(sql: str, columns: Columns, gaps: Sequence[str]) -> str:
             sql = _outside(sql, r"\s*(?=\b(?:where|group by|order by|having|limit)\b|;|$)", lambda _: " FROM data ", 1)
     sql = _as_columns(sql, {name.lower() for name, _ in columns})
     for name, kind in columns:
-        text = kind == "VARCHAR"
-        sql = _outside(
-            sql,
-            rf"{_column(name)}\s*(=|<>|!=)\s*(''(?!')|null\b)",
-            lambda found, text=text: _gap(found[1], found[2] == "=", text),
-        )
+        gap = _as_gap if kind == "VARCHAR" else _as_null
+        sql = _outside(sql, rf"{_column(name)}\s*(=|<>|!=)\s*(''(?!')|null\b)", gap)
     for name in gaps:
         sql = _outside(sql, rf"{_column(name)}\s*(?:<>|!=)(?=\s*')", lambda found: f"{found[1]} IS DISTINCT FROM")
     sql = _outside(
@@ -68,10 +64,13 @@ def as_text(sql: str, name: str) -> bool:
     )
 
 
-def _gap(column: str, empty: bool, text: bool) -> str:
-    if empty:
-        return f"({column} IS NULL OR {column} = '')" if text else f"{column} IS NULL"
-    return f"({column} IS NOT NULL AND {column} <> '')" if text else f"{column} IS NOT NULL"
+def _as_gap(found: re.Match[str]) -> str:
+    column = found[1]
+    return f"({column} IS NULL OR {column} = '')" if found[2] == "=" else f"({column} IS NOT NULL AND {column} <> '')"
+
+
+def _as_null(found: re.Match[str]) -> str:
+    return f"{found[1]} IS {'' if found[2] == '=' else 'NOT '}NULL"
 
 
 def repaired(sql: str, names: Sequence[str], columns: Columns, message: str) -> str:

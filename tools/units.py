@@ -216,7 +216,7 @@ def _converted(value: float, unit: Unit, other: Unit) -> float | None:
     if not unit.is_compatible_with(other):
         if not value or not (unit * other).dimensionless or not any(map(unit.is_compatible_with, _TURNED_OVER)):
             return None
-        value, unit = 1 / value, unit**-1
+        value, unit = 1 / value, (1 / _registry().Quantity(1, unit)).units
     if _bare_kind(unit) != _bare_kind(other):
         return None
     try:
