@@ -149,6 +149,12 @@ def test_gaps_and_dates_are_asked_for_in_many_ways(context: ToolContext, conditi
     assert found == "\n".join(["bill", *told.split()])
 
 
+def test_a_query_that_speaks_of_case_minds_it_also_of_the_table_as_written(context: ToolContext) -> None:
+    path = put(context, "t.csv", "item,price\nLamp,€19\nlamp,€5\n")
+    sql = "SELECT price FROM data WHERE item <> upper(item) AND item = 'lamp' AND price = '€5'"
+    assert query(context, sql, path) == "price\n€5"
+
+
 def test_moments_are_compared_with_days_by_their_day(context: ToolContext) -> None:
     path = put(context, "t.csv", "moment,what\n2026-01-05 10:00,a\n2026-01-05 12:30,b\n2026-01-06 09:00,c\n")
     assert query(context, "SELECT what FROM data WHERE moment = '2026-01-05'", path) == "what\na\nb"

@@ -25,7 +25,7 @@ _NO_UNITS = {"st", "nd", "rd", "th", "am", "pm", "uhr", "x"}
 # Years of two digits before those of four, which would take 26 for the year 26.
 _DATES = ("%Y-%m-%d", "%d %B %y", "%d %b %y", "%d-%b-%y", "%d.%m.%y", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y",
           "%B %d %Y", "%d. %B %Y", "%d-%b-%Y", "%d.%m.%Y")  # fmt: skip
-_LARGE = 200_000  # rows, from which reading every cell takes longer than who asks would wait
+LARGE = 200_000  # rows, from which reading every cell takes longer than who asks would wait
 _TOTAL = r"(grand |sub)?(total|totals|sum|summe|gesamt)\b.*"
 _NUMBERS = ("BIGINT", "INTEGER", "DOUBLE", "HUGEINT", "DECIMAL")
 
@@ -33,7 +33,8 @@ _NUMBERS = ("BIGINT", "INTEGER", "DOUBLE", "HUGEINT", "DECIMAL")
 @dataclass
 class Loaded:
     """What was made of the table. `truths` are columns of yes and no; `units` what stands before and behind the
-    numbers of a column; `notes` sentences for the reader. `changed` says whether `written.data` has it as it was.
+    numbers of a column; `notes` sentences for the reader. `changed` says whether `written.data` has it as it was;
+    `dates` are columns that were made dates; `cased` says whether texts mind their case.
     """
 
     reader: str
@@ -42,15 +43,16 @@ class Loaded:
     notes: list[str] = field(default_factory=list)
     changed: bool = False
     dates: list[str] = field(default_factory=list)
+    cased: bool = False
 
 
 def understand(connection: duckdb.DuckDBPyConnection, loaded: Loaded, semicolons: bool) -> None:
     """Take the cells of the table `data` for what they say. `semicolons` part them, so that commas may part decimals.
 
-    Of a table that does not fit into the memory twice they stay as they are.
+    Of a table that is large, or does not fit into the memory twice, they stay as they are.
     """
     rows = (connection.execute("SELECT count(*) FROM data").fetchone() or (0,))[0]
-    if rows > _LARGE:
+    if rows > LARGE:
         return
     connection.execute("CREATE SCHEMA written")
     try:

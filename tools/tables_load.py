@@ -24,7 +24,6 @@ _READERS = {
 _TITLED, _OF_YEARS = "read_csv(?, skip=1)", "read_csv(?, header=true)"
 # A first line with one cell alone of several, or by which Excel tells what parts them.
 _TITLE = re.compile(rb"\s*(?:sep=.|[^,;\t\r\n]+(?:,+|;+|\t+))\s*")
-_LARGE = 200_000  # rows
 _SURELY_CODES = 20  # rows; of fewer, half of the words may well differ
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how such a file begins
 
@@ -51,6 +50,7 @@ def load(connection: duckdb.DuckDBPyConnection, path: str, kind: str, cased: boo
         if semicolons and (thousands := _points_of_thousands(connection, loaded.reader, path)):
             _filled(connection, loaded.reader, path, [*loaded.truths, *thousands])
         tables_cells.understand(connection, loaded, semicolons)
+    loaded.cased = cased
     if not cased:
         _mind_no_case(connection)
     return loaded
@@ -62,7 +62,8 @@ def as_written(connection: duckdb.DuckDBPyConnection, loaded: tables_cells.Loade
         return False
     connection.execute("DROP TABLE data")
     connection.execute("CREATE TABLE data AS FROM written.data")
-    _mind_no_case(connection)
+    if not loaded.cased:
+        _mind_no_case(connection)
     loaded.changed, loaded.units, loaded.notes = False, {}, []
     return True
 
@@ -183,7 +184,7 @@ def _mind_no_case(connection: duckdb.DuckDBPyConnection) -> None:
         column = tables_hints.quoted(name)
         asked = f"SELECT count(*), count(DISTINCT {column}), count(DISTINCT lower({column})) FROM data"
         rows, cased, folded = connection.execute(asked).fetchone() or (0, 0, 0)
-        if rows <= _LARGE and (cased == folded or rows < _SURELY_CODES or cased < rows / 2):
+        if rows <= tables_cells.LARGE and (cased == folded or rows < _SURELY_CODES or cased < rows / 2):
             texts.append(name)
     _retype(connection, texts, "VARCHAR COLLATE NOCASE")
 

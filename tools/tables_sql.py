@@ -7,16 +7,16 @@ What is certain is rewritten before a query runs (`prepared`), what may have bee
 from __future__ import annotations
 
 import re
-from calendar import monthrange
+from calendar import month_name, monthrange
 from collections.abc import Callable, Sequence
 from datetime import datetime
+
+import tables_hints  # type: ignore[import-not-found]
 
 Columns = Sequence[Sequence[str]]  # name and type
 
 _PHRASES = ("order by", "group by", "is null", "not null", "not in", "not like")  # never a column without quotes
 _DATED = ("DATE", "TIMESTAMP")
-_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
-           "november", "december")  # fmt: skip
 _WRITTEN = ("%d.%m.%Y", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%B %d %Y", "%d-%b-%Y")
 # Functions of other databases that DuckDB lacks.
 MACROS = (
@@ -185,7 +185,7 @@ def _in_place_of(word: str, sql: str, columns: Sequence[str]) -> str:
     meant = [name for name in columns if _signless(name) == _signless(word)]
     plain = rf"(?:\"{re.escape(word)}\"|(?<![\w.\"']){re.escape(word)}(?![\w\"'.]|\s*\())"
     if len(meant) == 1:
-        return _outside(sql, plain, lambda _: _quoted(meant[0]))
+        return _outside(sql, plain, lambda _: str(tables_hints.quoted(meant[0])))
     return _outside(sql, rf"(=|<>|!=)\s*{plain}", lambda found: f"{found[1]} '{word}'")
 
 
@@ -224,7 +224,7 @@ def _in_month(text: str) -> str:
 
 
 def _month(name: str) -> int:
-    return next((number for number, full in enumerate(_MONTHS, 1) if full.startswith(name.lower()[:9])), 0)
+    return next((number for number, full in enumerate(month_name) if full.lower().startswith(name.lower()) and full), 0)
 
 
 def _day(text: str) -> str:
@@ -242,12 +242,8 @@ def _names(sql: str, columns: Sequence[str]) -> str:
     # Longest first; what stands in quotes already is passed over whole.
     several = [name for name in columns if re.fullmatch(r"\w+(?: \w+)+", name) and name.lower() not in _PHRASES]
     for name in sorted(several, key=len, reverse=True):
-        sql = _outside(sql, rf"(?<!\w){re.escape(name)}(?!\w)", lambda found: _quoted(found[0]))
+        sql = _outside(sql, rf"(?<!\w){re.escape(name)}(?!\w)", lambda found: str(tables_hints.quoted(found[0])))
     return sql
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _signless(name: str) -> str:
