@@ -181,3 +181,76 @@ def test_a_column_may_lack_its_signs(context: ToolContext) -> None:
 def test_who_asks_for_the_largest_in_vain_is_told_how(context: ToolContext, sql: str, part: str) -> None:
     with pytest.raises(ToolError, match=part):
         query(context, sql, put(context, "costs.csv", COSTS))
+
+
+@pytest.mark.parametrize(
+    ("text", "sql", "told"),
+    [
+        # A look into the text of one column leaves the others what they are.
+        (
+            "date,price\n3 March 2026,$9.00\n5 March 2026,$100.00\n7 April 2026,$7.00\n",
+            "SELECT max(price) AS m, sum(price) AS s FROM data WHERE date LIKE '%March%'",
+            "m | s\n100 | 109\nprice is in $.",
+        ),
+        (
+            "date,price\n3 March 2026,$9.00\n5 March 2026,$100.00\nTotal,$109.00\n",
+            "SELECT price FROM data WHERE date LIKE '%March%' ORDER BY price DESC",
+            "price\n$100\n$9\nThe last line, Total, is left out.",
+        ),
+        # Where the texts of all are asked for, that is said beside an order.
+        (
+            "item,price\nTea,$9.00\nPot,$100.00\n",
+            "SELECT item FROM data WHERE price LIKE '$%' ORDER BY price DESC",
+            "item\nTea\nPot\nCells are compared as the texts that the file has.",
+        ),
+        ("name,street\nAnna,Lower Road\n", "SELECT name FROM data WHERE street = 'lower road'", "name\nAnna"),
+        (
+            "name,upper limit\nAnna,5\n",
+            "SELECT name FROM data WHERE name = 'anna' AND \"upper limit\" > 3",
+            "name\nAnna",
+        ),
+        # A header that leaves its last columns without names is no title.
+        ("city,\nParis,France\nRome,Italy\n", "SELECT count(*) AS n, max(city) AS m FROM data", "n | m\n2 | Rome"),
+        ("name,,\nAnna,3,4\nBen,5,6\n", "SELECT count(name) AS n FROM data", "n\n2"),
+        ("Takings in May,,\nname,price,n\nTea,9,1\n", "SELECT name, price FROM data", "name | price\nTea | 9"),
+        ("Takings,,\nname,price,n\nTea,9,1\n", "SELECT name, price FROM data", "name | price\nTea | 9"),
+        # The signs of those who lost something.
+        ("item,gain\na,-$5\nb,$20\n", "SELECT max(gain) AS m, sum(gain) AS s FROM t", "m | s\n20 | 15\ngain is in $."),
+        ("item,gain\na,($5)\nb,$20\n", "SELECT sum(gain) AS s FROM data", "s\n15\ngain is in $."),
+        ("item,step\na,(5)\nb,(20)\n", "SELECT item FROM data WHERE step = '(5)'", "item\na"),
+        # Days.
+        ("d,n\n2026-03-03,1\n2026-05-04,2\n", "SELECT n FROM data WHERE d LIKE '%March%'", "n\n1"),
+        (
+            "d,note\n2026-05-01,x\n2026-06-01,March 5 2026\n",
+            "SELECT note FROM data WHERE d = '1 May 2026' OR note = 'March 5 2026'",
+            "note\nx\nMarch 5 2026",
+        ),
+        ("d,n\n2026-05-01,1\n2026-06-01,2\n", "SELECT n FROM data WHERE d IN ('1 May 2026', '2 May 2026')", "n\n1"),
+        ("d,n\n2026-02-28,1\n2026-06-01,2\n", "SELECT n FROM t WHERE d BETWEEN '2026-02-01' AND '2026-02-30'", "n\n1"),
+        (
+            "t,n\n2026-03-01 10:00:00,1\n2026-03-02 10:00:00,2\n",
+            "SELECT n FROM data WHERE t NOT BETWEEN '2026-03-01' AND '2026-03-01'",
+            "n\n2",
+        ),
+        # Columns in the quotes of texts.
+        (
+            "a,b,c\nx,1,p\nx,2,p\ny,5,q\n",
+            "SELECT 'a', sum(b) AS s FROM data GROUP BY 'a', 'c' ORDER BY 'a'",
+            "a | s\nx | 3\ny | 5",
+        ),
+        # A total whose price is the average is one all the same.
+        ("item,qty,price\nTea,1,4\nPot,2,5\nTotal,3,4.5\n", "SELECT sum(qty) AS s FROM data",
+         "s\n3\nThe last line, Total, is left out."),
+        ("item,qty,price\nTea,1,4\nPot,2,5\nCup,3,5\nTotal,6,4.8\n", "SELECT max(qty) AS m FROM data",
+         "m\n6\nThe last line, Total, counts as a row."),
+    ],
+)  # fmt: skip
+def test_what_a_query_says_of_one_column_changes_no_other(context: ToolContext, text: str, sql: str, told: str) -> None:
+    assert query(context, sql, put(context, "t.csv", text)) == told
+
+
+def test_a_month_is_named_by_three_letters_at_least(context: ToolContext) -> None:
+    path = put(context, "t.csv", "d,n\n2026-03-03,1\n2026-05-04,2\n")
+    assert query(context, "SELECT n FROM data WHERE month(d) = 'Mar'", path) == "n\n1"
+    with pytest.raises(ToolError):
+        query(context, "SELECT n FROM data WHERE month(d) = 'm'", path)

@@ -1,4 +1,4 @@
-"""Tables in files, asked in SQL. The query runs in a child process (tables_child.py) that is limited and may be killed.
+"""Tables in files, asked in SQL. The query runs in a child process (table_program) that is limited and may be killed.
 
 DuckDB's own memory limit does not hold for strings and lists while they are made, and its interrupt does not reach
 them: one `SELECT repeat('x', 4000000000)` would take the whole agent down.
@@ -25,7 +25,9 @@ from .table_schema import KINDS, named_tables
 LIMITS = Limits(wall_seconds=30, cpu_seconds=20, memory_bytes=3 << 30)
 MAX_SQL = 10_000  # characters
 MAX_ROWS = 50
-MAX_COLUMNS = 40
+MAX_COLUMNS = 40  # that are named
+_PROGRAM = Path(__file__).with_name("table_program")
+_START = f"import sys; sys.path.append({str(_PROGRAM.parent)!r}); from table_program import program; program.run()"
 
 
 @tool(effect=Effect.READS, scope=path_scope, narrow=named_tables)
@@ -53,9 +55,8 @@ def query_table(
 
 
 def _asked(request: dict[str, Any], table: IO[bytes], stop: Event) -> dict[str, Any]:
-    program = [Path(__file__).with_name(f"tables_{part}.py") for part in ("child", "load", "cells", "sql", "hints")]
-    argv = [sys.executable, "-I", "-X", "utf8", str(program[0]), json.dumps(request)]
-    result = run_limited(argv, limits=LIMITS, max_output=4_000_000, readable=program, stdin=table, stop=stop)
+    argv = [sys.executable, "-I", "-X", "utf8", "-c", _START, json.dumps(request)]
+    result = run_limited(argv, limits=LIMITS, max_output=4_000_000, readable=[_PROGRAM], stdin=table, stop=stop)
     if result.timed_out:
         raise ToolError(f"The query took longer than {LIMITS.wall_seconds:g} seconds and was stopped.")
     try:

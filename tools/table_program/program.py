@@ -16,11 +16,7 @@ from typing import Any
 
 import duckdb
 
-sys.path.append(str(Path(__file__).parent))  # -I leaves it out
-import tables_cells  # type: ignore[import-not-found]
-import tables_hints  # type: ignore[import-not-found]
-import tables_load  # type: ignore[import-not-found]
-import tables_sql  # type: ignore[import-not-found]
+from . import cells, hints, loading, rewrite
 
 MAX_CELL = 200  # characters
 MAX_COLUMNS = 100
@@ -37,22 +33,23 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     connection = duckdb.connect(config=_CONFIG)
     columns: list[list[str]] = []
     try:
-        cased = re.search(r"\b(?:upper|lower|ucase|lcase|collate|regexp\w*)\b", request["sql"], re.IGNORECASE)
-        loaded = tables_load.load(connection, _plain_path(request["suffix"]), request["kind"], cased is not None)
+        loaded = loading.load(connection, _plain_path(request["suffix"]), request["kind"])
+        loaded.cased = [name for name, _ in _columns(connection) if rewrite.minds_case(request["sql"], name)]
+        loading.mind_no_case(connection, loaded)
         columns = _columns(connection)
         name_views(connection, request["names"])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        request["sql"] = tables_sql.prepared(request["sql"], columns, _gaps(connection, columns))
+        request["sql"] = rewrite.prepared(request["sql"], columns, _gaps(connection, columns))
         answer = query_tolerantly(connection, request, loaded)
         if _vacant(answer):
-            sql, taken = tables_hints.in_number(connection, request["sql"], columns)
+            meant, taken = hints.in_number(connection, request["sql"], columns)
             if taken:
-                other = query_tolerantly(connection, {**request, "sql": sql}, loaded)
+                other = query_tolerantly(connection, {**request, "sql": meant}, loaded)
                 answer = answer if _vacant(other) else {**other, "taken": taken}
         if _vacant(answer):
-            answer["elsewhere"] = tables_hints.elsewhere(connection, request["sql"], columns)
-            answer["values"] = tables_hints.few_values(connection, request["sql"], columns)
+            answer["elsewhere"] = hints.elsewhere(connection, request["sql"], columns)
+            answer["values"] = hints.few_values(connection, request["sql"], columns)
     except duckdb.Error as error:
         return {"error": shortened(error), "columns": columns}
     return {**answer, "columns": columns, "units": loaded.units, "notes": loaded.notes}
@@ -65,7 +62,7 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
 def _gaps(connection: duckdb.DuckDBPyConnection, columns: list[list[str]]) -> list[str]:
     """The columns of texts that are empty in some row, found in one pass."""
     texts = [name for name, kind in columns if kind == "VARCHAR"][:MAX_COLUMNS]
-    asked = ", ".join(f"count({tables_hints.quoted(name)}) < count(*)" for name in texts)
+    asked = ", ".join(f"count({hints.quoted(name)}) < count(*)" for name in texts)
     found = connection.execute(f"SELECT {asked} FROM data").fetchone() if texts else None
     return [name for name, gap in zip(texts, found or (), strict=True) if gap]
 
@@ -90,26 +87,28 @@ def _plain_path(suffix: str) -> str:
 def name_views(connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
     for name in names:
         if name.lower() != "data":
-            connection.execute(f"CREATE OR REPLACE VIEW {tables_hints.quoted(name)} AS FROM data")
-    for macro in tables_sql.MACROS:
+            connection.execute(f"CREATE OR REPLACE VIEW {hints.quoted(name)} AS FROM data")
+    for macro in rewrite.MACROS:
         connection.execute(f"CREATE MACRO {macro}")
 
 
 def query_tolerantly(
-    connection: duckdb.DuckDBPyConnection, request: dict[str, Any], loaded: tables_cells.Loaded
+    connection: duckdb.DuckDBPyConnection, request: dict[str, Any], loaded: cells.Loaded
 ) -> dict[str, Any]:
     """What a query gives: of the table as understood, else with truths for yes and no, else as the file has it."""
-    if any(tables_sql.as_text(request["sql"], name) for name in loaded.dates):
-        tables_load.as_written(connection, loaded)
+    loading.dates_as_written(connection, loaded, [n for n in loaded.dates if rewrite.as_text(request["sql"], n)])
     try:
         return _repaired_query(connection, request)
     except duckdb.Error as failed:
-        for otherwise in (tables_load.as_truths, tables_load.as_written):
+        for otherwise in (loading.as_truths, loading.as_written):
             if otherwise(connection, loaded):
                 try:
-                    return _repaired_query(connection, request)
+                    answer = _repaired_query(connection, request)
                 except duckdb.Error:
                     continue
+                if otherwise is loading.as_written and rewrite.sorts(request["sql"]):
+                    loaded.notes.append("Cells are compared as the texts that the file has.")
+                return answer
         raise failed from None
 
 
@@ -120,7 +119,7 @@ def _repaired_query(connection: duckdb.DuckDBPyConnection, request: dict[str, An
             return query(connection, sql, request["rows"])
         except duckdb.Error as error:
             failed = failed or error
-            meant = tables_sql.repaired(sql, request["names"], _columns(connection), str(error))
+            meant = rewrite.repaired(sql, request["names"], _columns(connection), str(error))
             if meant == sql:
                 break
             sql = meant
@@ -155,8 +154,8 @@ def _short(cell: str) -> str:
 def shortened(error: duckdb.Error) -> str:
     if isinstance(error, duckdb.OutOfMemoryException):
         return "The query needs too much memory; ask for less, or for fewer rows."
-    return str(tables_sql.shortened(str(error)))
+    return rewrite.shortened(str(error))
 
 
-if __name__ == "__main__":
+def run() -> None:
     print(json.dumps(main(json.loads(sys.argv[1]))))

@@ -1,4 +1,4 @@
-"""What a table query that found nothing may have meant: a part of the program in tables_child.py."""
+"""What a table query that found nothing may have meant: a part of the program (program.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells as people write them, which DuckDB keeps as text: a part of the program in tables_child.py.
+"""Cells as people write them, which DuckDB keeps as text: a part of the program (program.py).
 
 €19.99, 45%, 1.234,50 and n/a become numbers, 3 March 2026 a date, and a last line of totals no row.
 """
@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import duckdb
-import tables_hints  # type: ignore[import-not-found]
+
+from . import hints
 
 _SAMPLE, _MOST = 50, 20_000  # different texts of a column that are looked at first, and in all
 _NONE = {"", "-", "–", "—", "n/a", "na", "none", "null", "?"}  # cells that hold no number
 _AMOUNT = re.compile(
-    r"(?P<before>[€$£¥]|(?:EUR|USD|GBP|CHF)\s)?\s*(?P<sign>[-−])?(?P<number>\d+(?:[.,' \u00a0\u202f]\d+)*)"
-    r"(?P<blank>\s*)(?P<after>[^\d\s.,:;/()'-][^\d\s.,:;()'-]{0,7})?",
+    r"(?P<bracket>\()?[-−]?(?P<before>[€$£¥]|(?:EUR|USD|GBP|CHF)\s)?\s*[-−]?(?P<number>\d+(?:[.,' \u00a0\u202f]\d+)*)"
+    r"(?P<blank>\s*)(?P<after>[^\d\s.,:;/()'-][^\d\s.,:;()'-]{0,7})?(?(bracket)\))",
     re.ASCII,
 )
 _CURRENCIES = {"€", "$", "£", "¥", "eur", "usd", "gbp", "chf"}
@@ -26,6 +27,7 @@ _NO_UNITS = {"st", "nd", "rd", "th", "am", "pm", "uhr", "x"}
 _DATES = ("%Y-%m-%d", "%d %B %y", "%d %b %y", "%d-%b-%y", "%d.%m.%y", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y",
           "%B %d %Y", "%d. %B %Y", "%d-%b-%Y", "%d.%m.%Y")  # fmt: skip
 LARGE = 200_000  # rows, from which reading every cell takes longer than who asks would wait
+_SURELY_ROWS = 3  # above a total; fewer numbers add up to one by chance
 _TOTAL = r"(grand |sub)?(total|totals|sum|summe|gesamt)\b.*"
 _NUMBERS = ("BIGINT", "INTEGER", "DOUBLE", "HUGEINT", "DECIMAL")
 
@@ -34,7 +36,7 @@ _NUMBERS = ("BIGINT", "INTEGER", "DOUBLE", "HUGEINT", "DECIMAL")
 class Loaded:
     """What was made of the table. `truths` are columns of yes and no; `units` what stands before and behind the
     numbers of a column; `notes` sentences for the reader. `changed` says whether `written.data` has it as it was;
-    `dates` are columns that were made dates; `cased` says whether texts mind their case.
+    `dates` are columns that were made dates, `cased` columns whose texts mind their case.
     """
 
     reader: str
@@ -43,7 +45,7 @@ class Loaded:
     notes: list[str] = field(default_factory=list)
     changed: bool = False
     dates: list[str] = field(default_factory=list)
-    cased: bool = False
+    cased: list[str] = field(default_factory=list)
 
 
 def understand(connection: duckdb.DuckDBPyConnection, loaded: Loaded, semicolons: bool) -> None:
@@ -60,8 +62,7 @@ def understand(connection: duckdb.DuckDBPyConnection, loaded: Loaded, semicolons
     except duckdb.OutOfMemoryException:
         return
     changed = _numbers(connection, loaded, semicolons)
-    if total := _without_total(connection):
-        loaded.notes.append(f"The last line, {total}, is left out.")
+    if total := _without_total(connection, loaded):
         _numbers(connection, loaded, semicolons)
     dates = _dates(connection, loaded)
     loaded.changed = bool(changed or total or dates)
@@ -73,7 +74,7 @@ def _numbers(connection: duckdb.DuckDBPyConnection, loaded: Loaded, semicolons: 
     """Make numbers of the columns of texts in which every cell is one, with the same sign or unit throughout."""
     changed = False
     for name in texts_of(connection):
-        column = tables_hints.quoted(name)
+        column = hints.quoted(name)
         for most in (_SAMPLE, _MOST):
             found = connection.execute(f"SELECT DISTINCT {column} FROM data LIMIT {most + 1}").fetchall()
             form = _form([text for (text,) in found if text is not None], semicolons)
@@ -84,9 +85,9 @@ def _numbers(connection: duckdb.DuckDBPyConnection, loaded: Loaded, semicolons: 
         before, after, mark = form
         digits = f"regexp_extract({column}, '[0-9][0-9.,'' \u00a0\u202f]*')"
         for sign in set(".,' \u00a0\u202f") - {mark}:
-            digits = f"replace({digits}, {tables_hints.quoted(sign, chr(39))}, '')"
+            digits = f"replace({digits}, {hints.quoted(sign, chr(39))}, '')"
         value = f"TRY_CAST(replace({digits}, '{mark}', '.') AS DOUBLE)"
-        signed = f"CASE WHEN regexp_matches({column}, '^[^0-9]*[-−]') THEN -{value} ELSE {value} END"
+        signed = f"CASE WHEN regexp_matches({column}, '^[^0-9]*[-−(]') THEN -{value} ELSE {value} END"
         connection.execute(f"ALTER TABLE data ALTER {column} TYPE DOUBLE USING {signed}")
         changed = True
         if before or after:
@@ -100,8 +101,8 @@ def _form(texts: Sequence[str], semicolons: bool) -> tuple[str, str, str] | None
     """
     found = [_AMOUNT.fullmatch(text.strip()) for text in texts if text.strip().lower() not in _NONE]
     amounts = [each for each in found if each]
-    if not amounts or len(amounts) < len(found):
-        return None
+    if not amounts or len(amounts) < len(found) or all(each["bracket"] for each in amounts):
+        return None  # brackets around some are the minus of bookkeepers, around all a manner of counting
     units = {((each["before"] or "").strip(), _unit(each["after"] or "")) for each in amounts}
     if len(units) > 1 or any(after in _NO_UNITS for _, after in units):
         return None
@@ -143,7 +144,7 @@ def _dates(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> bool:
     """Make dates of the columns of texts in which every cell is one."""
     changed = False
     for name in texts_of(connection):
-        column = tables_hints.quoted(name)
+        column = hints.quoted(name)
         read = f"try_strptime(trim({column}), [{', '.join(map(repr, _DATES))}])"
         for part in (f"(FROM data LIMIT {_SAMPLE})", "data"):
             counted = f"SELECT count({column}), count({read}) FROM {part}"
@@ -157,27 +158,36 @@ def _dates(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> bool:
     return changed
 
 
-def _without_total(connection: duckdb.DuckDBPyConnection) -> str:
-    """Take the last row away where it says of itself that it is a total, and is. Returns what it calls itself."""
+def _without_total(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> bool:
+    """Take the last row away where it says of itself that it is a total and has some column's; note what was done."""
     described = connection.execute("DESCRIBE data").fetchall()
     last = connection.execute("SELECT rowid, * FROM data ORDER BY rowid DESC LIMIT 1").fetchone()
     if last is None:
-        return ""
-    row, *cells = last
-    named = next((str(cell) for cell in cells if isinstance(cell, str)), "")
-    if not re.fullmatch(_TOTAL, named.strip(), re.IGNORECASE):
-        return ""
-    some = False
-    for (name, kind, *_), cell in zip(described, cells, strict=True):
-        if cell is not None and kind.startswith(_NUMBERS):
-            asked = f"SELECT sum({tables_hints.quoted(name)}) FROM data WHERE rowid < {row}"
-            above = (connection.execute(asked).fetchone() or (None,))[0]
-            if above is None or abs(float(above) - float(cell)) >= 0.01:
-                return ""
-            some = some or float(cell) != 0
-    if some:
+        return False
+    row, *values = last
+    named = next((value for value in values if isinstance(value, str)), "").strip()
+    if not re.fullmatch(_TOTAL, named, re.IGNORECASE):
+        return False
+    numbers = {
+        name: float(value)
+        for (name, kind, *_), value in zip(described, values, strict=True)
+        if value is not None and kind.startswith(_NUMBERS)
+    }
+    sums, means = [], []
+    for name, value in numbers.items():
+        column = hints.quoted(name)
+        asked = f"SELECT coalesce(sum({column}), 0), coalesce(avg({column}), 0) FROM data WHERE rowid < {row}"
+        above, mean = connection.execute(asked).fetchone() or (0, 0)
+        sums.append(abs(float(above) - value) < 0.01)
+        means.append(abs(float(mean) - value) < 0.01)
+    has_sum = any(fits and value for fits, value in zip(sums, numbers.values(), strict=True))
+    is_total = has_sum and all(map(max, sums, means))
+    if is_total:
         connection.execute(f"DELETE FROM data WHERE rowid = {row}")
-    return named.strip() if some else ""
+        loaded.notes.append(f"The last line, {named}, is left out.")
+    elif has_sum and row >= _SURELY_ROWS:
+        loaded.notes.append(f"The last line, {named}, counts as a row.")
+    return is_total
 
 
 def texts_of(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -1,7 +1,7 @@
-"""SQL as small models write it, put right: a part of the program in tables_child.py.
+"""SQL as small models write it, put right: a part of the program (program.py).
 
 What is certain is rewritten before a query runs (`prepared`), what may have been meant only after it has failed
-(`repaired`). Texts and names in quotes are never looked into.
+(`repaired`). Texts in quotes stay as they are, but for columns in the wrong quotes and days beside a column of days.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from calendar import month_name, monthrange
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-import tables_hints  # type: ignore[import-not-found]
+from . import hints
 
 Columns = Sequence[Sequence[str]]  # name and type
 
@@ -50,7 +50,7 @@ def prepared(sql: str, columns: Columns, gaps: Sequence[str]) -> str:
     day = r"\s*'\d{4}-\d\d-\d\d'"
     for name, kind in columns:
         if kind.startswith("TIMESTAMP"):
-            compared = rf"{_column(name)}(?=\s*(?:(?:=|<=|>){day}|between{day}\s+and{day}))"
+            compared = rf"{_column(name)}(?=\s*(?:(?:=|<=|>){day}|(?:not\s+)?between{day}\s+and{day}))"
             sql = _outside(sql, compared, lambda found: f"CAST({found[1]} AS DATE)")
     return sql
 
@@ -62,6 +62,19 @@ def as_text(sql: str, name: str) -> bool:
         re.search(rf"{column}\s+(?:not\s+)?i?like\b|\b(?:substr|substring|left|right)\s*\(\s*{column}", sql, re.I)
         is not None
     )
+
+
+def sorts(sql: str) -> bool:
+    """Whether a query asks what is more and what less."""
+    pattern = r"\border\s+by\b|\b(?:max|min|between)\b|(?<!<)>|<(?!>)"
+    return re.search(pattern, _without_quoted(sql), re.IGNORECASE) is not None
+
+
+def minds_case(sql: str, name: str) -> bool:
+    """Whether a query asks for a column's very case: name = upper(name)."""
+    column, changed = _column(name), r"(?:upper|lower|ucase|lcase)\s*\(\s*"
+    same = rf"{column}\s*(?:=|<>|!=)\s*{changed}{column}|{changed}{column}\s*\)\s*(?:=|<>|!=)\s*{column}"
+    return re.search(rf"{same}|{column}\s+collate\b", sql, re.IGNORECASE) is not None
 
 
 def _as_gap(found: re.Match[str]) -> str:
@@ -169,9 +182,18 @@ def _as_columns(sql: str, lowered: set[str]) -> str:
     for before, behind in (
         (r"\b(?:count|sum|avg|min|max|median)\s*\(\s*(?:distinct\s+)?", r"\s*\)"),
         (r"\b(?:where|and|or|on|not)\s+\(?", r"\s*(?:=|<|>|!=|(?:not\s+)?(?:i?like|in|between)\b|is\b)"),
-        (r"\b(?:group|order)\s+by\s+", r"(?=\W|$)"),
+        (r"\b(?:group|order)\s+by\s+(?:(?:\"[^\"]*\"|\w+)(?:\s+(?:asc|desc))?\s*,\s*)*", r"(?=\W|$)"),
     ):
-        sql = re.sub(rf"({before}){text}(?={behind})", named, sql, flags=re.IGNORECASE)
+        for _ in range(9):  # columns of one list
+            again = re.sub(rf"({before}){text}(?={behind})", named, sql, flags=re.IGNORECASE)
+            if again == sql:
+                break
+            sql = again
+    select, behind, grouped = ([*re.split(r"(\bgroup\s+by\b)", sql, maxsplit=1, flags=re.IGNORECASE), "", ""])[:3]
+    for name in re.findall(r'"([^"]*)"', grouped):
+        item = rf"((?:\bselect|,)\s*(?:distinct\s+)?)'{re.escape(name)}'(?=\s*(?:,|\bfrom\b|\bas\b))"
+        select = re.sub(item, rf'\1"{name}"', select, count=1, flags=re.IGNORECASE)
+    sql = select + behind + grouped
     listed = re.match(r"\s*select\s+(?:distinct\s+)?((?:'[^']*'\s*,\s*)*'[^']*')\s+from\b", sql, re.IGNORECASE)
     if listed and not re.search(r"\bunion\b", sql, re.IGNORECASE):
         names = re.findall(r"'([^']*)'", listed[1])
@@ -185,13 +207,18 @@ def _in_place_of(word: str, sql: str, columns: Sequence[str]) -> str:
     meant = [name for name in columns if _signless(name) == _signless(word)]
     plain = rf"(?:\"{re.escape(word)}\"|(?<![\w.\"']){re.escape(word)}(?![\w\"'.]|\s*\())"
     if len(meant) == 1:
-        return _outside(sql, plain, lambda _: str(tables_hints.quoted(meant[0])))
+        return _outside(sql, plain, lambda _: hints.quoted(meant[0]))
     return _outside(sql, rf"(=|<>|!=)\s*{plain}", lambda found: f"{found[1]} '{word}'")
 
 
 def _dates_of(sql: str, name: str) -> str:
     """Comparisons of a column of dates as other databases or people write them."""
     column = _column(name)
+    sql = _outside(
+        sql,
+        rf"{column}\s+(not\s+)?i?like\s*'%?([^'%]*[a-z][^'%]*)%?'",  # a month in words
+        lambda found: f"strftime({found[1]}, '%-d %B %Y') {found[2] or ''}ILIKE '%{found[3]}%'",
+    )
     sql = _outside(sql, rf"{column}(?=\s+(?:not\s+)?i?like\b)", lambda found: f"CAST({found[1]} AS VARCHAR)")
     sql = _outside(
         sql,
@@ -206,13 +233,20 @@ def _dates_of(sql: str, name: str) -> str:
     sql = _outside(
         sql, rf"{column}\s*=\s*'(\d{{4}}-\d\d)'", lambda found: f"strftime({found[1]}, '%Y-%m') = '{found[2]}'"
     )
-    sql = re.sub(
-        r"(<=\s*|\band\s+)'(\d{4}-\d\d-\d\d)'",
+    day = r"(?:date\s*)?'[^']*'"
+    compared = rf"{column}(?:\s+as\s+\w+)?\s*\)*\s*(?:[=<>!]+\s*{day}|(?:not\s+)?between\s+{day}\s+and\s+{day}"
+    return _outside(sql, rf"{compared}|(?:not\s+)?in\s*\(\s*{day}(?:\s*,\s*{day})*)", lambda found: _days(found[0]))
+
+
+def _days(compared: str) -> str:
+    """A comparison with its days in ISO form, and the last one that is meant within its month."""
+    iso = re.sub(r"'([^']{6,30})'", lambda found: f"'{_day(found[1])}'", compared)
+    return re.sub(
+        r"(<=\s*(?:date\s*)?|\band\s+(?:date\s*)?)'(\d{4}-\d\d-\d\d)'",
         lambda found: f"{found[1]}'{_in_month(found[2])}'",
-        sql,
+        iso,
         flags=re.IGNORECASE,
     )
-    return re.sub(r"'([^']{6,30})'", lambda found: f"'{_day(found[1])}'", sql)
 
 
 def _in_month(text: str) -> str:
@@ -224,7 +258,9 @@ def _in_month(text: str) -> str:
 
 
 def _month(name: str) -> int:
-    return next((number for number, full in enumerate(month_name) if full.lower().startswith(name.lower()) and full), 0)
+    """The number of a month by its name or the beginning of it; 0 where it is none."""
+    known = [full.lower() for full in month_name]
+    return next((number for number, full in enumerate(known) if len(name) >= 3 and full.startswith(name.lower())), 0)
 
 
 def _day(text: str) -> str:
@@ -242,7 +278,7 @@ def _names(sql: str, columns: Sequence[str]) -> str:
     # Longest first; what stands in quotes already is passed over whole.
     several = [name for name in columns if re.fullmatch(r"\w+(?: \w+)+", name) and name.lower() not in _PHRASES]
     for name in sorted(several, key=len, reverse=True):
-        sql = _outside(sql, rf"(?<!\w){re.escape(name)}(?!\w)", lambda found: str(tables_hints.quoted(found[0])))
+        sql = _outside(sql, rf"(?<!\w){re.escape(name)}(?!\w)", lambda found: hints.quoted(found[0]))
     return sql
 
 
