@@ -100,6 +100,14 @@ def test_line_by_line_a_session_is_removed_once_a_person_confirms(
         assert f"umi-local sessions rm --yes {removed}" in told
 
 
+def test_line_by_line_a_question_may_begin_with_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("/home/me/letter.txt says what?\n"))
+    line_by_line(conversation(tmp_path, HELLO))
+    assert capsys.readouterr().out == "Hello!\n"
+
+
 def test_line_by_line_nothing_that_was_written_changes_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -444,6 +444,30 @@ def test_undo_keeps_a_files_permissions_and_tells_of_a_folder_that_has_gone(tmp_
     assert left and left.problem.startswith("it cannot be put back")
 
 
+def test_an_entry_that_was_cut_short_hides_no_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "journal")
+    file = tmp_path / "a.txt"
+    journal.keep(file, None, b"new")
+    file.write_bytes(b"new")
+    (tmp_path / "journal" / "99999999999999999999-ab.json").write_text('{"path": "/no', encoding="utf-8")
+    monkeypatch.setattr(Path, "write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="No space"):
+        journal.keep(file, b"new", b"newer")
+    assert not list((tmp_path / "journal").glob("*.before"))
+    undone = journal.undo()
+    assert undone and undone.path == file and not file.exists()
+
+
+def test_a_call_that_is_stopped_while_it_is_approved_does_nothing(tmp_path: Path) -> None:
+    def stopped(_: ApprovalRequest) -> bool:
+        own.cancel()
+        return True
+
+    own = box(tmp_path, Approval(policy_of(), ask=stopped))
+    seen = write(own, "a.md")
+    assert seen.is_error and "stopped" in seen.content and not (tmp_path / "a.md").exists()
+
+
 def test_undo_takes_back_the_last_change_of_all_sessions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for session, name in (("earlier", "one.txt"), ("later", "two.txt")):
         journal = journal_of(session)

@@ -70,6 +70,12 @@ def test_without_a_place_it_is_the_local_time(timezone: str | None) -> None:
         ("utc", "UTC"),
         ("GMT+2", "UTC+02:00"),
         ("UTC-5:30", "UTC-05:30"),
+        ("Sydney, Australia", "Australia/Sydney"),
+        ("Austin, Texas", "America/Chicago"),
+        ("Boston, MA", "America/New_York"),
+        ("Seattle, USA", "America/Los_Angeles"),
+        ("London, UK", "Europe/London"),
+        ("San Juan, Puerto Rico", "America/Puerto_Rico"),
     ],
 )
 def test_a_zone_is_found_by_its_name_a_city_or_an_offset(place: str, zone: str) -> None:
@@ -83,7 +89,18 @@ def test_every_zone_given_by_a_large_city_exists() -> None:
         ZoneInfo(zone)
 
 
-@pytest.mark.parametrize(("place", "part"), [("Tokio", "Asia/Tokyo"), ("../../etc/passwd", "no time zone"), ("Q", "Q")])
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [
+        ("Tokio", "Asia/Tokyo"),
+        ("../../etc/passwd", "no time zone"),
+        ("Q", "Q"),
+        ("Georgia, USA", "no time zone"),
+        ("London, Ontario", "no time zone"),
+        ("Paris, Texas", "no time zone"),
+        ("East", "no time zone"),
+    ],
+)
 def test_an_unknown_place_is_answered_with_ones_spelled_alike(place: str, part: str) -> None:
     with pytest.raises(ToolError, match=part):
         call(current_time, timezone=place)

@@ -61,6 +61,25 @@ def test_an_empty_folder_says_so(context: ToolContext) -> None:
     assert call(list_files, context, path="empty") == "The folder is empty."
 
 
+def test_a_folder_of_which_nothing_may_be_told_is_not_called_empty(context: ToolContext) -> None:
+    denied = replace(context, permitted=lambda arguments: not arguments["path"].startswith("letters/"))
+    assert call(list_files, denied, path="letters") == "Nothing in the folder may be told."
+
+
+def test_of_names_that_differ_in_case_alone_none_is_guessed(context: ToolContext) -> None:
+    for name in ("Bill.txt", "bill.txt"):
+        (context.workspace.root / name).write_text(name, encoding="utf-8")
+    if len(list(context.workspace.root.glob("?ill.txt"))) == 2:  # not every file system can
+        with pytest.raises(ToolError, match="several files"):
+            call(read_file, context, path="BILL.TXT")
+
+
+def test_a_search_ends_where_nobody_waits_for_it(context: ToolContext) -> None:
+    context.stop.set()
+    with pytest.raises(ToolError, match="stopped"):
+        call(search_files, context, text="plumber")
+
+
 def test_a_long_list_is_cut_with_a_count_of_the_rest(context: ToolContext) -> None:
     many = context.workspace.root / "many"
     many.mkdir()
@@ -321,6 +340,24 @@ def test_content_that_is_too_long_or_no_text_is_refused(context: ToolContext, co
     with pytest.raises(ToolError, match=part):
         call(write_file, context, path="x.txt", content=content)
     assert not (context.workspace.root / "x.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("workspace/new.md", "new.md"),
+        ("'new.md'", "new.md"),
+        ("/new.md", "new.md"),
+        ("letters\\new.md", "letters/new.md"),
+        ("/letters/new.md", "letters/new.md"),
+        ("./plan.md", "plan.md"),
+        ("deep/er/new.md", "deep/er/new.md"),
+    ],
+)
+def test_a_path_means_the_same_to_writing_as_to_reading(context: ToolContext, path: str, name: str) -> None:
+    call(write_file, context, path=path, content="x")
+    assert (context.workspace.root / name).read_text(encoding="utf-8") == "x"
+    assert call(read_file, context, path=path) == "x"
 
 
 def test_a_link_to_a_file_inside_is_written_through(context: ToolContext) -> None:

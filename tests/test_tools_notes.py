@@ -70,6 +70,35 @@ def test_a_plural_finds_its_singular_and_the_other_way_round(context: ToolContex
     assert "one key" in call(search_notes, context, query="keys")
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("boxes", "The box is in the attic"),
+        ("buses", "The bus leaves at 8"),
+        ("room 20", "Room 20 has the projector"),
+        ("dishes", "The dish is Anna's"),
+    ],
+)
+def test_endings_and_numbers_are_what_they_are_in_english(context: ToolContext, query: str, found: str) -> None:
+    noted(context, "The box is in the attic", "The bus leaves at 8", "Room 20 has the projector", "The dish is Anna's")
+    assert call(search_notes, context, query=query) == f"{TODAY}: {found}"
+
+
+def test_notes_are_found_by_their_day_where_one_is_written(context: ToolContext) -> None:
+    context.notes.parent.mkdir()
+    context.notes.write_text("- 2026-03-02: Paint the fence\n- 2026-04-02: Call Anna\n", encoding="utf-8")
+    assert call(search_notes, context, query="notes of 2026-03") == "2026-03-02: Paint the fence"
+    assert call(search_notes, context, query="notes of 2025-03-02").startswith("Nothing about")
+
+
+def test_a_note_behind_a_last_line_without_an_end_is_a_line_of_its_own(context: ToolContext) -> None:
+    context.notes.parent.mkdir()
+    context.notes.write_text("- 2026-03-02: The code is 1234", encoding="utf-8")
+    noted(context, "Anna's birthday is in May")
+    assert len(call(search_notes, context, query="").splitlines()) == 2
+    assert "1234\n- " in context.notes.read_text(encoding="utf-8")
+
+
 def test_many_notes_are_cut_with_a_count_of_the_rest(context: ToolContext) -> None:
     noted(context, *(f"number {n}" for n in range(12)))
     assert call(search_notes, context, query="number").endswith("\n... and 2 more notes.")

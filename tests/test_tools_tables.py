@@ -205,6 +205,8 @@ def test_a_first_line_that_may_be_something_else_narrows_nothing(context: ToolCo
 def test_latin_1_is_read_as_the_database_reads_it(context: ToolContext) -> None:
     path = put(context, "old.csv", "Größe;Straße\n1;x\n".encode("latin-1"))
     assert context.workspace.columns(context.workspace.file(path)) == (["Größe", "Straße"], True)
+    euros = put(context, "euros.csv", "Preis €;n\n1;2\n".encode("cp1252"))
+    assert context.workspace.columns(context.workspace.file(euros)) == (['"Preis €"', "n"], True)
     assert query(context, "SELECT Größe FROM data", path) == "Größe\n1"
 
 

@@ -254,3 +254,10 @@ def test_a_month_is_named_by_three_letters_at_least(context: ToolContext) -> Non
     assert query(context, "SELECT n FROM data WHERE month(d) = 'Mar'", path) == "n\n1"
     with pytest.raises(ToolError):
         query(context, "SELECT n FROM data WHERE month(d) = 'm'", path)
+
+
+def test_of_a_very_wide_table_the_columns_that_are_not_shown_are_told(context: ToolContext) -> None:
+    path = put(context, "wide.csv", ",".join(f"c{n}" for n in range(120)) + "\n" + ",".join(["1"] * 120) + "\n")
+    told = query(context, "SELECT * FROM data", path)
+    assert told.endswith("... and 20 more columns; SELECT the ones that are wanted by name.")
+    assert query(context, "SELECT c119 FROM data", path) == "c119\n1"

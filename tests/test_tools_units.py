@@ -85,6 +85,9 @@ def convert(value: float, source: str, target: str) -> str:
         "5 Mg = 5000 kg",
         "2 UK gallons = 9.09218 l",
         "12 km/h = 5 min/km",
+        "12 NM = 22.224 km",
+        "80 bbl = 3360 gallons",
+        "1024 kib = 1 mib",
     ],
 )
 def test_common_names_are_understood_and_repeated(told: str) -> None:
@@ -127,6 +130,7 @@ def test_a_value_repeated_in_the_unit_is_no_part_of_it(value: float, source: str
     [
         (178, "cm", "feet and inches", "178 cm = 5 feet and 10.08 inches"),
         (72, "in", "feet and inches", "72 in = 6 feet and 0 inches"),
+        (71.9999, "in", "feet and inches", "71.9999 in = 6 feet and 0 inches"),
         (135, "minutes", "hours and minutes", "135 minutes = 2 hours and 15 minutes"),
         (80, "kg", "stone & pounds", "80 kg = 12 stone and 8.37 pounds"),
     ],

@@ -289,6 +289,31 @@ def test_blocks_become_lines_and_the_rest_flows() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("page", "charset", "text"),
+    [
+        ("Preis: 5 €".encode("cp1252"), None, "Preis: 5 €"),
+        ("Preis: 5 €".encode(), None, "Preis: 5 €"),
+        ("Preis: 5 €".encode()[:-1], None, "Preis: 5"),
+        ("Preis: 5 €".encode("utf-16"), None, "Preis: 5 €"),
+        (b"<meta charset=koi8-r>" + "Цена".encode("koi8-r"), None, "Цена"),
+        ("Цена".encode("koi8-r"), "koi8-r", "Цена"),
+        ("Preis: 5 €".encode(), "no-such-charset", "Preis: 5 €"),
+    ],
+)
+def test_a_page_is_read_in_its_charset(page: bytes, charset: str | None, text: str) -> None:
+    assert html_text(page, charset) == text
+
+
+@pytest.mark.parametrize("charset", ["punycode", "PunyCode", "raw_unicode_escape"])
+def test_no_page_chooses_a_codec_that_takes_hours(charset: str) -> None:
+    page = f"<meta charset={charset}>".encode() + b"a-b" * 100_000
+    start = time.perf_counter()
+    assert html_text(page).startswith("a-ba-b")
+    assert html_text(page, charset).startswith("a-ba-b")
+    assert time.perf_counter() - start < 20
+
+
 def test_a_page_nested_without_end_takes_no_time() -> None:
     start = time.perf_counter()
     assert html_text(b"<div>" * 20_000 + b"x") == "x"

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 
 from umi_local.plain import visible
 from umi_local.toolbox import PROJECT_FILE, Effect, ToolContext, ToolError, Workspace, tool
+from umi_local.toolbox.stopping import Stopped
 
-from .paths import MAX_SEARCHED_FILES, existing_file, may_be_told, path_scope, place, searchable
+from .paths import MAX_SEARCHED_FILES, existing_file, may_be_told, path_scope, place, place_for, searchable
 from .words import stem, telling_words
 
 MAX_LISTED = 100
@@ -38,12 +39,13 @@ def list_files(context: ToolContext, path: Annotated[str, "folder; empty for the
         return _entry(folder)
     if not folder.is_dir():
         raise ToolError(f"There is no folder {path}. list_files without a path shows what there is.")
-    entries = [entry for entry in folder.iterdir() if may_be_told(context, entry)]
+    there = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    entries = [entry for entry in there if may_be_told(context, entry)]
     entries.sort(key=lambda entry: (entry.is_file(), entry.name.lower()))
     lines = [_entry(entry) for entry in entries[:MAX_LISTED]]
     if len(entries) > MAX_LISTED:
         lines.append(f"... and {len(entries) - MAX_LISTED} more.")
-    return "\n".join(lines) or "The folder is empty."
+    return "\n".join(lines) or ("Nothing in the folder may be told." if there else "The folder is empty.")
 
 
 def _entry(path: Path) -> str:
@@ -104,6 +106,8 @@ def search_files(
     found: dict[_Holds, list[str]] = {holds: [] for holds in _Holds}
     searched = skipped = 0
     for file in searchable(start):
+        if context.stop.is_set():
+            raise Stopped
         if searched + skipped == MAX_SEARCHED_FILES:
             return _report(text, found, f"the first {MAX_SEARCHED_FILES} files")
         if not context.permitted({"path": context.workspace.name(file)}):
@@ -259,8 +263,10 @@ def write_file(
 
 def _writable(context: ToolContext, path: str) -> Path:
     workspace = context.workspace
-    file = workspace.resolve(path)
-    if file.is_dir() or path.strip().endswith("/"):
+    if not path.strip() or path.strip(" '\"`").endswith(("/", "\\")):
+        raise ToolError(f"{path or 'The empty path'} is a folder; give the path of a file.")
+    file = place_for(workspace, path)
+    if file.is_dir():
         raise ToolError(f"{path or 'The empty path'} is a folder; give the path of a file.")
     if file.exists() and not file.is_file():
         raise ToolError(f"{path} is not a regular file.")

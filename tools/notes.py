@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from datetime import date
@@ -14,6 +15,7 @@ from .words import stem, telling_words
 
 MAX_NOTE = 2_000  # characters
 MAX_FOUND = 10
+_DAY = re.compile(r"^\d{4}-\d\d-\d\d:")  # when a note was made
 
 
 @tool(effect=Effect.WRITES)
@@ -26,8 +28,11 @@ def add_note(context: ToolContext, text: Annotated[str, "what to remember, in fu
         raise ToolError(f"The note is too long: at most {MAX_NOTE} characters.")
     try:
         context.notes.parent.mkdir(parents=True, exist_ok=True)
-        with context.notes.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(f"- {date.today().isoformat()}: {note}\n")
+        with context.notes.open("a+b") as file:
+            held = file.seek(0, os.SEEK_END)
+            file.seek(max(held - 1, 0))
+            parted = b"" if file.read(1) in (b"\n", b"") else b"\n"  # not every editor ends the last line
+            file.write(parted + f"- {date.today().isoformat()}: {note}\n".encode())
     except (OSError, UnicodeEncodeError) as error:
         raise ToolError(f"The note could not be saved: {getattr(error, 'strerror', None) or error}.") from None
     return f"Noted: {note}"
@@ -40,7 +45,10 @@ def search_notes(context: ToolContext, query: Annotated[str, "words to look for;
     if not notes:
         return "There are no notes yet."
     words = [stem(word) for word in telling_words(query)]
-    found = _ranked(notes, words) if words else notes[::-1]
+    if days := re.findall(r"\d{4}-\d\d(?:-\d\d)?", query):  # of then, by whatever words
+        found = [note for note in reversed(notes) if any(day in note for day in days)]
+    else:
+        found = _ranked(notes, words) if words else notes[::-1]
     if not found:
         count = "the 1 note" if len(notes) == 1 else f"any of the {len(notes)} notes"
         return f"Nothing about {query.strip()!r} was found in {count}."
@@ -62,8 +70,13 @@ def _ranked(notes: list[str], words: list[str]) -> list[str]:
     """The notes that have at least half as many of the words as the best one; the best first, then the latest."""
     scores: Counter[int] = Counter()
     for at, note in enumerate(notes):
-        beginnings = re.findall(r"\w+", note.lower())
-        scores[at] = sum(any(start.startswith(word) for start in beginnings) for word in words)
+        there = re.findall(r"\w+", _DAY.sub("", note).lower())
+        scores[at] = sum(any(_begins(each, word) for each in there) for word in words)
     best = max(scores.values())
     kept = [at for at, score in scores.items() if score and 2 * score >= best]
     return [notes[at] for at in sorted(kept, key=lambda at: (-scores[at], -at))]
+
+
+def _begins(there: str, word: str) -> bool:
+    """Whether a note's word is one that is looked for, or begins so; a number is itself alone."""
+    return there == word if word.isdecimal() else there.startswith(word)

@@ -29,8 +29,7 @@ def place(workspace: Workspace, path: str) -> Path:
     Raises:
         ToolError: it lies outside of the workspace, or is no path.
     """
-    plain = path.strip(" '\"`").replace("\\", "/")
-    inside = plain.removeprefix("./").lstrip("/").removeprefix("workspace/")
+    plain, inside = _plain(path), _inside(_plain(path))
     for other in (path, plain, inside):
         with suppress(ToolError):
             real = workspace.resolve(other or ".")
@@ -38,6 +37,29 @@ def place(workspace: Workspace, path: str) -> Path:
                 return real
     # Whether it is there makes no difference to what is said of a file that may not be seen.
     return workspace.resolve(inside or ".")
+
+
+def place_for(workspace: Workspace, path: str) -> Path:
+    """Where a file belongs that may not be there yet; its path is written as in `place`.
+
+    Raises:
+        ToolError: it lies outside of the workspace, or is no path.
+    """
+    plain, inside = _plain(path), _inside(_plain(path))
+    for other in (path, plain, inside):
+        with suppress(ToolError):
+            real = workspace.resolve(other)
+            if real.exists() or (other != path and real.parent.is_dir()):
+                return real
+    return workspace.resolve(plain)
+
+
+def _plain(path: str) -> str:
+    return path.strip(" '\"`").replace("\\", "/")
+
+
+def _inside(plain: str) -> str:
+    return plain.removeprefix("./").lstrip("/").removeprefix("workspace/")
 
 
 def existing_file(context: ToolContext, path: str) -> Path:
@@ -52,20 +74,20 @@ def existing_file(context: ToolContext, path: str) -> Path:
     if real.is_dir():
         raise ToolError(f"{path} is a folder, not a file; list_files shows what is in it.")
     wanted = PurePosixPath(context.workspace.name(real).lower())
-    known = {PurePosixPath(name.lower()): name for name in _known(context)}
+    known = [(PurePosixPath(name.lower()), name) for name in _known(context)]
     told: tuple[Callable[[PurePosixPath], bool], ...] = (
         lambda each: each == wanted,
         lambda each: each.name == wanted.name,
         lambda each: not wanted.suffix and each.stem == wanted.name,
     )
     for alike in told:
-        meant = [name for each, name in known.items() if alike(each)]
+        meant = [name for each, name in known if alike(each)]
         if len(meant) == 1 and (len(wanted.parts) == 1 or meant[0].lower() == str(wanted)):
             return context.workspace.file(meant[0])
         if len(meant) > 1:
             raise ToolError(f"There are several files of that name: {', '.join(meant[:_SHOWN])}. Name one of these.")
-    near = difflib.get_close_matches(wanted.stem, {each.stem for each in known}, n=_MEANT, cutoff=_ALIKE)
-    offered = [name for each, name in known.items() if each.stem in near]
+    near = difflib.get_close_matches(wanted.stem, {each.stem for each, _ in known}, n=_MEANT, cutoff=_ALIKE)
+    offered = [name for each, name in known if each.stem in near]
     hint = f" Did you mean {' or '.join(offered[:_MEANT])}?" if offered else _neighbours(context, real.parent)
     raise ToolError(f"The file {path} does not exist.{hint}")
 

@@ -87,6 +87,8 @@ def _table(answer: dict[str, Any], sql: str) -> str:
     lines += [" | ".join(map(_cell, row, answer["types"], units)) for row in rows]
     if answer["left"]:
         lines.append(f"... and {answer['left']} more rows.")
+    if answer["unseen"]:
+        lines.append(f"... and {answer['unseen']} more columns; SELECT the ones that are wanted by name.")
     if vacant and hint:
         lines.append(hint)
     lines += [f"{text} is {value} in the table." for text, value in answer.get("taken", ())]

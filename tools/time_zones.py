@@ -19,17 +19,20 @@ _PLACES = {
     "America/New_York": "washington, washington dc, boston, miami, atlanta, philadelphia, nyc, est, edt, et, eastern",
     "America/Chicago": "houston, dallas, austin, new orleans, texas, cst, cdt, ct, central",
     "America/Denver": "salt lake city, mst, mdt, mt, mountain", "Pacific/Auckland": "new zealand",
-    "America/Toronto": "ottawa", "America/Sao_Paulo": "rio de janeiro, brasilia", "Europe/London": "uk, england, bst",
+    "America/Toronto": "ottawa, ontario", "Europe/London": "uk, england, bst",
+    "America/Sao_Paulo": "rio de janeiro, brasilia",
     "Europe/Paris": "lyon", "Europe/Berlin": "germany, munich, hamburg, frankfurt, cologne, cest, central european",
     "Europe/Madrid": "spain, barcelona", "Europe/Rome": "milan, naples", "Europe/Zurich": "geneva",
     "Asia/Kolkata": "ist, mumbai, delhi, new delhi, bangalore, bengaluru, chennai", "Asia/Hong_Kong": "hkt",
     "Asia/Shanghai": "china, beijing, shenzhen, guangzhou", "Asia/Tokyo": "osaka, kyoto, jst", "Asia/Singapore": "sgt",
     "Asia/Seoul": "south korea, korea, busan, kst", "Asia/Dubai": "abu dhabi", "Asia/Karachi": "islamabad, lahore",
     "Asia/Ho_Chi_Minh": "hanoi", "Australia/Sydney": "canberra, aest, aedt", "Africa/Johannesburg": "cape town",
-    "Africa/Lagos": "abuja", "Europe/Kyiv": "kiev, ukraine",
+    "Africa/Lagos": "abuja", "Europe/Kyiv": "kiev, ukraine", "America/Puerto_Rico": "san juan",
 }  # fmt: skip
 
 
+_NO_PLACES = {"east", "west", "north", "south", "general"}  # last parts of old names of zones
+_SAME_COUNTRY = {"usa": "united states", "us": "united states", "america": "united states"}
 _ALIKE = 0.8  # of the letters, or a name is no slip of another
 
 
@@ -50,12 +53,20 @@ def find_zone(place: str) -> tzinfo:
     bare = re.sub(r" (?:standard |daylight |summer )?time$", "", said)
     city, _, last = said.rpartition(" ")
     same = last == "city" or (last in zones and zones[last] == zones.get(city))  # Paris France
-    for name in (spoken, said.partition(",")[0], bare, city if same else ""):
+    before, _, behind = said.partition(",")
+    for name in (spoken, before if _lies_in(before, behind.strip()) else "", bare, city if same else ""):
         if name in zones:
             return UTC if zones[name] == "UTC" else ZoneInfo(zones[name])
     alike = dict.fromkeys(zones[name] for name in difflib.get_close_matches(said, zones, n=3, cutoff=_ALIKE))
     meant = f"Did you mean {' or '.join(alike)}?" if alike else "Name a large city near it."
     raise ToolError(f"There is no time zone {place!r}. {meant}")
+
+
+def _lies_in(city: str, region: str) -> bool:
+    """Whether a city's zone is one of the region behind its comma; of regions that are not known, all are."""
+    zone = _zones().get(city)
+    zones = _countries().get(_SAME_COUNTRY.get(region, region)) or [_zones().get(region, zone)]
+    return zone in zones
 
 
 @cache
@@ -65,23 +76,26 @@ def _zones() -> dict[str, str]:
     for name in sorted(available_timezones(), key=lambda name: (name.count("/"), name)):
         spoken = name.lower().replace("_", " ")
         zones[spoken] = name
-        zones.setdefault(spoken.rpartition("/")[2], name)
-    for country, name in _countries().items():
-        zones.setdefault(country, name)
+        if (last := spoken.rpartition("/")[2]) not in _NO_PLACES:
+            zones.setdefault(last, name)
+    for country, known in _countries().items():
+        if len(known) == 1:
+            zones.setdefault(country, known[0])
     for name, places in _PLACES.items():
         zones.update(dict.fromkeys(places.split(", "), name))
     return zones
 
 
-def _countries() -> dict[str, str]:
-    """Countries that have a single zone, by their names in lower case."""
+@cache
+def _countries() -> dict[str, list[str]]:
+    """The zones of each country, by its name in lower case."""
     data = files("tzdata") / "zoneinfo"
     zones: dict[str, list[str]] = defaultdict(list)
     for code, _, zone, *_ in _rows((data / "zone.tab").read_text(encoding="utf-8")):
         zones[code].append(zone)
     names = {code: name for code, name, *_ in _rows((data / "iso3166.tab").read_text(encoding="utf-8"))}
     spoken = {code: re.sub(r" ?\(.*\)", "", name).lower() for code, name in names.items()}
-    return {spoken[code]: known[0] for code, known in zones.items() if len(known) == 1}
+    return {spoken[code]: known for code, known in zones.items()}
 
 
 def _rows(table: str) -> list[list[str]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Where upper and lower case differ in meaning.
 _EXACT = {"Mb": "megabit", "Gb": "gigabit", "Kb": "kilobit", "Cal": "kilocalorie", "Calorie": "kilocalorie",
-          "Calories": "kilocalorie", "Nm": "newton*meter", "b": "bit", "B": "byte"}  # fmt: skip
+          "Calories": "kilocalorie", "Nm": "newton*meter", "NM": "nautical_mile", "b": "bit", "B": "byte"}  # fmt: skip
 _SYSTEM = {"mHz", "Mg", "Mm", "Ms", "GL", "kL"}  # as the international system has them
 _DATA_RATE = re.compile(r"([kmgt]?)(?:(b)|(bit|byte)s?) ?(?:/ ?|p|per )s(?:ec(?:ond)?)?", re.IGNORECASE)
 _LARGE = {"": "", "k": "kilo", "m": "mega", "g": "giga", "t": "tera"}
@@ -28,7 +28,8 @@ _SPOKEN = {
     "f": "degF", "fahrenheit": "degF", "c": "degC", "celsius": "degC", "celcius": "degC", "centigrade": "degC",
     "k": "kelvin", "kelvins": "kelvin",
     "kb": "kilobyte", "mb": "megabyte", "gb": "gigabyte", "tb": "terabyte", "pb": "petabyte",
-    "kbit": "kilobit", "mbit": "megabit", "gbit": "gigabit", "mib": "mebibyte", "gib": "gibibyte",
+    "kbit": "kilobit", "mbit": "megabit", "gbit": "gigabit", "kib": "kibibyte", "mib": "mebibyte", "gib": "gibibyte",
+    "tib": "tebibyte", "bbl": "oil_barrel",
     "floz": "fluid_ounce", "pounds per square inch": "psi", "pound per square inch": "psi",
     "oz": "ounce fluid_ounce", "ounce": "ounce fluid_ounce",
     "ounces": "ounce fluid_ounce", "cc": "centimeter**3", "uk gallon": "imperial_gallon", "uk pint": "imperial_pint",
@@ -101,6 +102,8 @@ def _in_two(value: float, sources: list[Unit], larger: str, smaller: str) -> str
         inside, whole = _converted(1, large, small), _converted(value, unit, small)
         if inside and whole is not None:
             count, rest = divmod(round(abs(whole), 6), inside)
+            if float(f"{rest:.4g}") >= inside:  # as it is told
+                count, rest = count + 1, 0
             sign = "-" if whole < 0 else ""
             return f"{sign}{plain_number(count)} {larger} and {plain_number(rest, 4)} {smaller}"
     raise ToolError(f"Units of {_quantity(sources[0])} cannot be told in {larger} and {smaller}.")

@@ -7,6 +7,7 @@ settings of the environment are not used, as a proxy would resolve the name anew
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import re
 import socket
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -239,11 +241,14 @@ def _told(url: httpx.URL, answer: _Answer) -> str:
 
 
 def _decoded(body: bytes, charset: str | None) -> str:
-    known = "utf-8" if not charset or charset.lower().replace("_", "-") in _NO_TEXT else charset
+    """A text by the charset that is told of it, else as UTF-8, whose last character may be cut, else as browsers do."""
+    with suppress(LookupError, ValueError):
+        if charset and codecs.lookup(charset).name not in _NO_TEXT:
+            return body.decode(charset, errors="replace").strip()
     try:
-        return body.decode(known, errors="replace").strip()
-    except (LookupError, ValueError):
-        return body.decode(errors="replace").strip()
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(body).strip()
+    except UnicodeDecodeError:
+        return body.decode("cp1252", errors="replace").strip()
 
 
 _DROPPED = frozenset({"script", "style", "noscript", "template", "nav", "svg", "iframe"})
@@ -259,9 +264,13 @@ def html_text(body: bytes, charset: str | None = None) -> str:
 def _pieces(body: bytes, charset: str | None) -> Iterator[str]:
     """The page's texts with a zero between blocks, in one pass: a page may be nested a hundred thousand deep."""
     from bs4 import BeautifulSoup
+    from bs4.dammit import EncodingDetector
     from bs4.element import NavigableString, PreformattedString, Tag
 
-    soup = BeautifulSoup(body, "html.parser", from_encoding=charset)
+    # Decoded here: a page may name a codec that takes hours.
+    data, marked = EncodingDetector.strip_byte_order_mark(body)
+    declared = marked or charset or EncodingDetector.find_declared_encoding(data, is_html=True)
+    soup = BeautifulSoup(_decoded(data, declared), "html.parser")
     blocks: dict[int, int | None] = {id(soup): id(soup)}  # element -> the block that it is in; None if it is dropped
     last: int | None = None
     for element in soup.descendants:

@@ -21,7 +21,9 @@ def telling_words(text: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """How a word and its plural both begin: strawberries and strawberry are strawberr."""
+    """How a word and its plural both begin: strawberries and strawberry are strawberr, boxes and box are box."""
+    if len(word) > 4 and re.search(r"(?:s|x|z|ch|sh)es$", word):
+        return word.removesuffix("es")
     for ending in ("ies", "y", "s"):
         if len(word) > 3 and word.endswith(ending) and not word.endswith("ss"):
             return word.removesuffix(ending)

@@ -33,6 +33,11 @@ _CHARACTERS_PER_TOKEN = 3.5  # of tool documents, with the packs' vocabularies
 _CODE = re.compile(r"^[ \t]*(`{3,})[^\n]*\n(.*?)^[ \t]*\1", re.DOTALL | re.MULTILINE)
 
 
+def is_command(text: str) -> bool:
+    """Whether a line is meant as one: a path begins with a slash as well, and a question may begin with a path."""
+    return re.fullmatch(r"/[a-z]*", text.split(maxsplit=1)[0] if text else "") is not None
+
+
 def export(store: SessionStore, session: str, path: Path) -> None:
     """Write a session into a new file, as JSON if it is called so, else as Markdown.
 

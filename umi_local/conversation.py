@@ -203,7 +203,7 @@ class Conversation:
         verdict = self.approve(request)
         if verdict is Verdict.SESSION and verdict in offered(request):
             self._allowed.append(Rule(Ruling.ALLOW, request.tool, origin="this session"))
-        if verdict is Verdict.ALWAYS and request.always:
+        if verdict is Verdict.ALWAYS and request.always and verdict in offered(request):
             remember(request.always)
             self._always.append(request.always)
         return verdict is not Verdict.DENY

@@ -143,7 +143,8 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> dict[s
         left = (count[0] if count else 0) - limit
     rows = [[None if cell is None else _short(cell) for cell in row[:width]] for row in found[:limit]]
     header, types = [name for name, *_ in fields[:width]], [kind for _, kind, *_ in fields[:width]]
-    return {"header": header, "types": types, "rows": rows, "left": left}
+    unseen = 0 if described else len(fields) - len(header)
+    return {"header": header, "types": types, "rows": rows, "left": left, "unseen": unseen}
 
 
 def _short(cell: str) -> str:

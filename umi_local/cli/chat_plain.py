@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from umi_local.assemble import known_tools
-from umi_local.chat_commands import COMMANDS, LEAVE, count_of, export, last_code, session_line, tool_line
+from umi_local.chat_commands import COMMANDS, LEAVE, count_of, export, is_command, last_code, session_line, tool_line
 from umi_local.cli.approve import choice, confirmed, interactive
 from umi_local.cli.choices import pull_missing
 from umi_local.cli.console import StepPrinter
@@ -32,7 +32,7 @@ def line_by_line(conversation: Conversation) -> None:
             if said.split(" ")[0] in LEAVE:
                 break
             try:
-                if said.startswith("/"):
+                if is_command(said):
                     _command(conversation, said)
                 elif said:
                     _ask(conversation, said)

@@ -13,6 +13,7 @@ from umi_local.messages import Observation, ToolCall, ToolSpec
 from umi_local.toolbox.approval import Approval, ApprovalRequest
 from umi_local.toolbox.policy import Rule, Ruling, as_compared
 from umi_local.toolbox.ranking import FITTING, Found, Ranking, search_tool
+from umi_local.toolbox.stopping import Stopped
 from umi_local.toolbox.tool import Effect, Tool, ToolContext, ToolError
 
 _MOST_CHANGES = 20_000  # characters of a diff that are kept with a run
@@ -84,6 +85,8 @@ class LocalToolbox:
                 return self._refused(call, tool.effect.value, told)
             # What was allowed is what is done: not a link to it, which may lead elsewhere a moment later.
             arguments |= {name: value for name, value in scope.items() if arguments.get(name)}
+            if self.context.stop.is_set():
+                raise Stopped
             self.approval.saw(tool)
             further = partial(self.approval.permits, tool, {**arguments, **scope})
             changes = self._changes(tool, arguments)

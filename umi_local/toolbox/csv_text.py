@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 _PLAIN = re.compile(r"[^\W\d]\w*")
 # What DuckDB takes for a word of its own unless it stands in quotes.
@@ -67,12 +68,14 @@ def in_sql(name: str) -> str:
 
 
 def _decoded(beginning: bytes, cut: bool) -> str:
-    """UTF-8, or else Latin-1, as the database reads it; a character that is cut is left out."""
+    """UTF-8, or else of old Windows programs, as query_table reads it; a character that is cut is left out."""
     try:
         return beginning.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if cut and error.start > len(beginning) - 4:
             return beginning[: error.start].decode("utf-8-sig")
+        with suppress(UnicodeDecodeError):
+            return beginning.decode("cp1252")
         return beginning.decode("latin-1")
 
 

@@ -38,11 +38,15 @@ class Journal:
         forget_old(self.folder.parent)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{time.time_ns():020d}-{secrets.token_hex(2)}"
-        if old is not None:
-            (self.folder / f"{name}.before").write_bytes(old)
         mode = stat.S_IMODE(file.stat().st_mode) if old is not None else None
         entry = {"path": str(file), "existed": old is not None, "after": _digest(new), "mode": mode}
-        (self.folder / f"{name}.json").write_text(json.dumps(entry), encoding="utf-8")
+        try:
+            if old is not None:
+                (self.folder / f"{name}.before").write_bytes(old)
+            (self.folder / f"{name}.json").write_text(json.dumps(entry), encoding="utf-8")
+        except OSError:
+            self.drop(name)  # half an entry would stand before the older ones
+            raise
         return name
 
     def drop(self, name: str) -> None:
@@ -52,25 +56,30 @@ class Journal:
 
     def undo(self, force: bool = False) -> Undone | None:
         """Take the last change back; None if there is none. A file that was changed since is left, unless forced."""
-        entries = sorted(self.folder.glob("*.json"))
-        if not entries:
+        last, entry = self._last()
+        if last is None:
             return None
-        entry: dict[str, Any] = json.loads(entries[-1].read_text(encoding="utf-8"))
-        before = entries[-1].with_suffix(".before")
-        file = Path(entry["path"])
-        now = file.read_bytes() if file.is_file() else None
-        if not force and (now is None or _digest(now) != entry["after"]):
-            return Undone(file, "it was changed or removed since; --force puts the old content back all the same")
+        before, file = last.with_suffix(".before"), Path(entry["path"])
         try:
+            now = file.read_bytes() if file.is_file() else None
+            if not force and (now is None or _digest(now) != entry["after"]):
+                return Undone(file, "it was changed or removed since; --force puts the old content back all the same")
             if entry["existed"]:
                 _put_back(file, before.read_bytes(), entry.get("mode"))
             else:
                 file.unlink(missing_ok=True)
         except OSError as error:
             return Undone(file, f"it cannot be put back: {error.strerror}")
-        entries[-1].unlink()
+        last.unlink()
         before.unlink(missing_ok=True)
         return Undone(file)
+
+    def _last(self) -> tuple[Path | None, dict[str, Any]]:
+        """The latest entry and what it says; one that a crash cut short is passed over: its change never came about."""
+        for entry in sorted(self.folder.glob("*.json"), reverse=True):
+            with suppress(OSError, ValueError):
+                return entry, json.loads(entry.read_text(encoding="utf-8"))
+        return None, {}
 
 
 def _put_back(file: Path, content: bytes, mode: int | None) -> None:

@@ -11,7 +11,6 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from umi_local.errors import ConfigError
-from umi_local.messages import Role
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -91,9 +90,6 @@ class Recipe(_Data):
         if known not in self.stages:
             raise ConfigError(f"The recipe has no stage {name!r}.", f"Add [stages.{name}] to it.")
         return self.stages[known]
-
-
-STAGES = ("global", *(role.value for role in Role if role is not Role.SINGLE))
 
 
 def load_recipe(name: str) -> Recipe:

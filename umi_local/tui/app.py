@@ -17,6 +17,7 @@ from textual.events import DescendantFocus
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Input, Static
 
+from umi_local.chat_commands import is_command
 from umi_local.conversation import Conversation, Verdict
 from umi_local.errors import ContextFull, UmiError
 from umi_local.events import Event
@@ -118,7 +119,7 @@ class ChatApp(App[None]):
     @on(Input.Submitted, "#question")
     async def submitted(self, event: Input.Submitted) -> None:
         text = as_written(event.value)
-        command = commands.is_command(text)
+        command = is_command(text)
         if not text:
             return
         if self.busy and not (command and commands.works_beside_a_run(text)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
 BUSY = "An answer is being written; Esc stops it."
 # They change nothing of the conversation.
 _BESIDE = ("/help", "/find", "/copy", "/theme", *LEAVE)
-
-
-def is_command(text: str) -> bool:
-    """Whether a line is meant as one: a path begins with a slash as well, and a question may begin with a path."""
-    return re.fullmatch(r"/[a-z]*", text.split(maxsplit=1)[0] if text else "") is not None
 
 
 def works_beside_a_run(text: str) -> bool:
