@@ -65,8 +65,8 @@ def find_zone(place: str) -> tzinfo:
 def _lies_in(city: str, region: str) -> bool:
     """Whether a city's zone is one of the region behind its comma; of regions that are not known, all are."""
     zone = _zones().get(city)
-    zones = _countries().get(_SAME_COUNTRY.get(region, region)) or [_zones().get(region, zone)]
-    return zone in zones
+    country = _countries().get(_SAME_COUNTRY.get(region, region))
+    return zone in country if country else zone == _zones().get(region, zone)
 
 
 @cache
