@@ -43,14 +43,14 @@ class Written:
 
 
 @contextmanager
-def partial(out: Path) -> Iterator[Path]:
+def partial(out: Path, replaces: bool = False) -> Iterator[Path]:
     """A file beside `out` that takes its place at the end, or is gone if anything went wrong.
 
     Raises:
-        UsageError: `out` is there already.
+        UsageError: `out` is there already, and it is not one that `replaces` it.
         StorageError: it cannot be written.
     """
-    if out.exists():
+    if out.exists() and not replaces:
         raise UsageError(f"{out} is there already.", "Name another file with --out, or remove it first.")
     path = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:

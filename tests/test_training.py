@@ -21,7 +21,7 @@ from umi_local.assemble import sample_writer  # noqa: E402
 from umi_local.backends.llama_cpp.context import CancelFlag, Context  # noqa: E402
 from umi_local.backends.llama_cpp.vocabulary import Vocabulary  # noqa: E402
 from umi_local.backends.llama_cpp.weights import Weights  # noqa: E402
-from umi_local.errors import ModelCorrupt, UsageError  # noqa: E402
+from umi_local.errors import ModelCorrupt, StorageError, UsageError  # noqa: E402
 from umi_local.messages import TEAM, Role  # noqa: E402
 from umi_local.records import parse_record  # noqa: E402
 from umi_local.training import backbone, checkpoint, dataset, forward, runs  # noqa: E402
@@ -158,7 +158,7 @@ def test_a_sample_is_what_inference_reads_token_for_token(tiny: Path, vocabulary
         ({"steps": [{"tool": "plane", "arguments": {}}]}, "not listed"),
         ({"steps": [{"tool": "train", "arguments": {"too": 1}}]}, "does not fit its schema"),
         ({"steps": [{"tool": "train", "arguments": {"day": "Monday"}}]}, "missing"),
-        ({"query": "x" * 9000}, "more than the 2,000"),
+        ({"query": "x" * 9000}, "more tokens than the recipe"),
         ({"meta": {"final_thought": "Found."}}, "no form that a planner may write"),
     ],
 )
@@ -291,6 +291,12 @@ def test_a_stage_learns_and_one_broken_off_ends_where_a_whole_one_does(
         assert torch.equal(ends[0][key], ends[1][key])
 
 
+def test_however_little_time_there_is_a_step_is_done(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    run = begun(tmp_path, vocabulary)
+    plan = runs.plan(run, runs.GLOBAL, ())
+    assert [train(run, tiny, plan, steps=0).steps for _ in range(2)] == [1, 2]
+
+
 def test_the_roles_go_on_from_the_global_adapter(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
     run = begun(tmp_path, vocabulary)
     with pytest.raises(UsageError, match="no finished adapter"):
@@ -416,6 +422,49 @@ def test_an_exported_adapter_gives_the_logits_that_it_gave_in_training(
     without = np.array(context.read(list(turn.tokens))[0])
     assert np.abs(theirs - ours).max() < 0.02 * np.abs(ours).max()
     assert np.abs(theirs - without).max() > 0.2 * np.abs(ours).max()
+
+
+def test_an_export_without_room_leaves_what_was_there(
+    tiny: Path, vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, out = begun(tmp_path, vocabulary), tmp_path / "out"
+    train(run, tiny, runs.plan(run, runs.GLOBAL, ()))
+    (file,) = export(run, tiny, out)
+    before = file.read_bytes()
+    assert [export(run, tiny, out), file.read_bytes()] == [[file], before]
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gguf.GGUFWriter.write_tensors_to_file", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        export(run, tiny, out)
+    assert file.read_bytes() == before
+    assert sorted(path.name for path in out.iterdir()) == ["files.toml", "single.gguf"]
+
+
+def test_a_role_that_no_sample_teaches_is_told_when_they_are_made_and_before_the_backbone_is_loaded(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tmp_path / "short.toml"
+    recipe.write_text(RECIPE.replace("longest = 2000", "longest = 10").replace("count = 1", "count = 12"))
+    words = ["--run", str(tmp_path / "run"), "--backbone", str(tiny)]
+    code, _, err = command(capsys, "data", *words, "--recipe", str(recipe))
+    assert code == 2
+    assert "left out 12: everyday: more tokens than the recipe's `longest`" in err
+    assert "nothing to learn from" in err
+    monkeypatch.setattr("umi_local.training.backbone.load", lambda *_: pytest.fail("loaded"))
+    code, _, err = command(capsys, "global", *words)
+    assert code == 2
+    assert "teaches whole steps" in err
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda"])
+def test_a_device_that_is_not_there_is_a_sentence(tiny: Path, device: str) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("it is there")
+    with pytest.raises(UsageError, match="cannot use the device"):
+        backbone.load(tiny, device)
 
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

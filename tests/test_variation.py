@@ -262,6 +262,38 @@ def test_a_recipe_that_is_none_is_a_sentence(tmp_path: Any, text: str, said: str
         load_recipe("no-such")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("[stages.rolle]\nlearning_rate = 1e-4", "stages.rolle"),
+        ("[parts.evryday]\ncount = 4", "evryday names no file"),
+        ("[parts.everyday]\ncount = 4\nsped = 1", "says parts.everyday.sped, which no recipe has"),
+    ],
+)
+def test_a_slip_in_a_recipe_is_told(tmp_path: Any, wrong: str, told: str) -> None:
+    path = tmp_path / "slip.toml"
+    path.write_text(f'pack = "smollm2-135m"\n[stages.role]\nlearning_rate = 1e-4\n[parts]\n{wrong}\n')
+    with pytest.raises(ConfigError, match=told):
+        load_recipe(str(path))
+
+
+def test_a_broken_line_is_named_where_records_are_missing_for_it(tmp_path: Any) -> None:
+    from umi_local.records import to_line
+    from umi_local.training.mix import mixed
+
+    (tmp_path / "train").mkdir()
+    lines = [to_line(record(id="a")), to_line(record(id="b"))[:-20]]
+    (tmp_path / "train" / "mine.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        'pack = "smollm2-135m"\n[stages.role]\nlearning_rate = 1e-4\n'
+        '[parts.mine]\nfile = "train/mine.jsonl"\ncount = 2\n'
+    )
+    with pytest.raises(UsageError, match=r"mine\.jsonl, line 2: .*at character \d+") as told:
+        list(mixed(load_recipe(str(recipe)), tmp_path, []))
+    assert "Mend the file" in str(told.value)
+
+
 def test_a_recipe_that_names_a_file_for_measuring_is_refused(tmp_path: Any) -> None:
     from umi_local.training.mix import mixed
 

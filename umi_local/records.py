@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -56,6 +57,9 @@ class Fault:
     path: str
     line: int
     reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}: {self.reason}"
 
 
 class _Data(BaseModel):
@@ -115,7 +119,8 @@ def parse_record(line: str) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the line"
-        raise ValueError(f"{where}: {first['msg'].lower()}") from None
+        why = re.sub(r"at line 1 column (\d+)$", r"at character \1", first["msg"].lower())  # of this line
+        raise ValueError(f"{where}: {why}") from None
     names = [tool.name for tool in data.tools]
     if len(set(names)) < len(names):
         raise ValueError("two tools have the same name")

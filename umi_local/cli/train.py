@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,16 +40,20 @@ app = typer.Typer(
     """,
 )
 
-Minutes = Annotated[float, typer.Option("--max-minutes", metavar="N", help="Stop by then; the same command goes on.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        "--max-minutes", metavar="N", min=0, help="Stop after the step in which N minutes are up; the same goes on."
+    ),
+]
 Within = Annotated[
-    float, typer.Option("--within", metavar="N", min=0.01, help="End the stage after N minutes of learning, whole.")
+    float | None,
+    typer.Option("--within", metavar="N", min=0.01, help="End the stage after N minutes of learning, whole."),
 ]
 Roles = Annotated[list[str] | None, typer.Option("--role", metavar="R", help="Only this role. Repeatable.")]
 Scratch = Annotated[bool, typer.Option("--scratch", help="Start from no adapter: the paper's one-stage baseline.")]
 FromPack = Annotated[bool, typer.Option("--from-pack", help="Go on from the adapters of the recipe's pack.")]
 Device = Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="Where to train.")]
-
-_FOREVER = 1e9
 
 app.command(short_help="Make the samples of a recipe.")(data)
 app.command(short_help="Show a sample and which of its text carries loss.")(show)
@@ -58,8 +63,8 @@ app.command(short_help="Show a sample and which of its text carries loss.")(show
 def global_stage(
     run: RunFolder,
     from_pack: FromPack = False,
-    max_minutes: Minutes = _FOREVER,
-    within: Within = _FOREVER,
+    max_minutes: Minutes = None,
+    within: Within = None,
     backbone: BackboneFile = None,
     device: Device = "cpu",
 ) -> None:
@@ -84,8 +89,8 @@ def role(
     role: Roles = None,
     scratch: Scratch = False,
     from_pack: FromPack = False,
-    max_minutes: Minutes = _FOREVER,
-    within: Within = _FOREVER,
+    max_minutes: Minutes = None,
+    within: Within = None,
     backbone: BackboneFile = None,
     device: Device = "cpu",
 ) -> None:
@@ -110,8 +115,8 @@ def role(
 @app.command(short_help="The paper's baseline: one adapter that plays all three roles.")
 def multitask(
     run: RunFolder,
-    max_minutes: Minutes = _FOREVER,
-    within: Within = _FOREVER,
+    max_minutes: Minutes = None,
+    within: Within = None,
     backbone: BackboneFile = None,
     device: Device = "cpu",
 ) -> None:
@@ -137,7 +142,7 @@ def everything(
     run: RunFolder,
     recipe: RecipeName = "cpu-0.5b",
     data: Data = None,
-    max_minutes: Minutes = _FOREVER,
+    max_minutes: Minutes = None,
     backbone: BackboneFile = None,
     device: Device = "cpu",
 ) -> None:
@@ -154,7 +159,7 @@ def everything(
     from umi_local.training.dataset import DESCRIPTION
     from umi_local.training.runs import GLOBAL, begin, plan, stage_name
 
-    until = time.monotonic() + 60 * max_minutes
+    until = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
     begun = begin(run, recipe)
     if not (run / DESCRIPTION).is_file():
         make_samples(begun, data, False, backbone)
@@ -215,7 +220,9 @@ def _export(run: Run, out: Path, backbone: Path | None, unfinished: bool = False
         typer.echo(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
 
 
-def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device: str, from_pack: bool = False) -> None:
+def _stage(
+    run: Run, wanted: Plan, minutes: float | None, backbone: Path | None, device: str, from_pack: bool = False
+) -> None:
     """Train a stage with a line of progress per step, and say how to go on if the time was up."""
     from accelerate import PartialState
 
@@ -223,7 +230,9 @@ def _stage(run: Run, wanted: Plan, minutes: float, backbone: Path | None, device
     from umi_local.training.plot import draw_losses
     from umi_local.training.runs import train
 
-    until = time.monotonic() + 60 * minutes
+    until = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    for roles in wanted.adapters.values():
+        run.invocation(roles)  # says what is missing before the backbone is loaded
     file = backbone_file(run, backbone)
     shipped = _shipped(run, file) if from_pack else None
     outcome = train(run, wanted, load(file, device), lambda: time.monotonic() >= until, _tell, shipped)

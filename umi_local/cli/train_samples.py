@@ -50,6 +50,8 @@ def data(
 def make_samples(run: Run, data: Path | None, sessions: bool, backbone: Path | None) -> None:
     from itertools import chain
 
+    from umi_local.errors import UsageError
+    from umi_local.messages import Role
     from umi_local.records import Fault
     from umi_local.sessions import open_store
     from umi_local.training import dataset
@@ -65,6 +67,11 @@ def make_samples(run: Run, data: Path | None, sessions: bool, backbone: Path | N
         typer.echo(f"{name:<24} {tally.samples[name]:>8,} {tally.targets[name]:>14,}")
     for reason, count in sorted(tally.left_out.items()):
         typer.echo(f"left out {count:,}: {reason}", err=True)
+    missing = dataset.untaught(tally)
+    if len(missing) == len(Role):
+        raise UsageError("No record made a sample, so there is nothing to learn from.", "Look at what was left out.")
+    for role in missing:
+        typer.echo(f"warning: no sample teaches the {role.value}, so it cannot be trained on these.", err=True)
 
 
 def show(

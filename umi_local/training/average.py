@@ -37,7 +37,10 @@ def average(adapters: Sequence[Path], out: Path) -> None:
     shapes = [_shape(reader) for reader in readers]
     for path, shape in zip(adapters, shapes, strict=True):
         if shape != shapes[0]:
-            raise UsageError(f"{path} is not an adapter of the shape of {adapters[0]}.", "Train both with one recipe.")
+            raise UsageError(
+                f"{path} and {adapters[0]} are not adapters of one role and one shape.",
+                "Name the same role's adapters of two runs with one recipe.",
+            )
     tensors = [{tensor.name: tensor.data for tensor in reader.tensors} for reader in readers]
     with partial(out) as path:
         shutil.copyfile(adapters[0], path)

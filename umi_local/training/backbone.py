@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
-from umi_local.errors import ModelCorrupt
+from umi_local.errors import ModelCorrupt, UsageError
 from umi_local.training import attention
 from umi_local.training.recipe import Adapter
 
@@ -28,7 +29,10 @@ def load(gguf: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> A
 
     Raises:
         ModelCorrupt: transformers cannot read the file or does not know its architecture.
+        UsageError: there is no such device.
     """
+    _check(device)
+    disable_progress_bar()
     # It warns that a dequantised model cannot be saved as a GGUF; adapters are all that is saved here.
     logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
@@ -43,6 +47,16 @@ def load(gguf: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> A
         # cuDNN's attention plans anew for every shape, and no two rows have the same.
         torch.backends.cuda.enable_cudnn_sdp(False)
     return model.to(device).eval()
+
+
+def _check(device: str) -> None:
+    """Raises UsageError where PyTorch cannot compute on a device."""
+    try:
+        torch.empty(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError):  # what it raises differs from device to device
+        raise UsageError(
+            f"PyTorch cannot use the device {device!r} here.", "Leave out --device to train on the CPU."
+        ) from None
 
 
 def fastest(device: str) -> torch.dtype:
@@ -83,7 +97,7 @@ def with_adapters(model: Any, shape: Adapter, invocations: Mapping[str, Sequence
 
 def state_of(model: Any, name: str) -> dict[str, torch.Tensor]:
     """An adapter's tensors by PEFT's names, without the adapter's own name in them."""
-    state: dict[str, torch.Tensor] = get_peft_model_state_dict(model, adapter_name=name)
+    state: dict[str, torch.Tensor] = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     return {key: tensor.detach().to("cpu", torch.float32).clone() for key, tensor in state.items()}
 
 

@@ -53,8 +53,9 @@ def save(folder: Path, state: State) -> None:
         part.replace(folder / CHECKPOINT)
     except (OSError, RuntimeError) as error:
         part.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or "there is no room for it"  # PyTorch tells an offset
         raise StorageError(
-            f"The checkpoint in {folder} cannot be written: {error}.",
+            f"The checkpoint in {folder} cannot be written: {reason}.",
             "Make room and run the same command again; it goes on from the last checkpoint.",
         ) from None
 
@@ -70,14 +71,14 @@ def last(folder: Path) -> State | None:
         return None
     try:
         return State(**torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).split("\n")[0]
-        raise ModelCorrupt(f"{path} is damaged: {reason}.", "Remove it to begin the stage again.") from None
+    except (OSError, RuntimeError, TypeError, EOFError, pickle.UnpicklingError):
+        raise ModelCorrupt(f"The checkpoint {path} is damaged.", "Remove it to begin the stage again.") from None
 
 
 def save_adapter(folder: Path, model: Any, name: str) -> None:
     """A finished adapter in PEFT's own form, in `folder`."""
-    model.save_pretrained(folder, selected_adapters=[name])
+    # Without embeddings, which no adapter changes: to find that out, PEFT would look for the model's configuration.
+    model.save_pretrained(folder, selected_adapters=[name], save_embedding_layers=False)
     nested = folder / name
     for file in nested.iterdir():
         file.replace(folder / file.name)

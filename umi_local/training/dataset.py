@@ -56,8 +56,9 @@ def write(records: Iterable[tuple[str, Record]], writer: Writer, folder: Path, f
                 for line in packed.lines(sample):
                     digest.update(line)
                     file.write(line)
-    for fault in faults:
-        tally.left_out[f"{fault.path}: {fault.reason}"] += 1
+    for same in _alike(faults):
+        told = str(same[0]) + (" (the first of them)" if len(same) > 1 else "")
+        tally.left_out[told] += len(same)
     described = {
         "sha256": digest.hexdigest(),
         "samples": dict(sorted(tally.samples.items())),
@@ -67,6 +68,12 @@ def write(records: Iterable[tuple[str, Record]], writer: Writer, folder: Path, f
     with _replacing(folder / DESCRIPTION) as file:
         file.write(json.dumps(described, indent=1).encode() + b"\n")
     return tally
+
+
+def untaught(tally: Tally) -> list[Role]:
+    """The roles for which there is nothing to learn."""
+    taught = {name.rpartition(".")[2] for name in tally.targets}
+    return [role for role in Role if role.value not in taught]
 
 
 def read(folder: Path) -> Iterator[Sample]:
@@ -114,9 +121,17 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         raise StorageError(f"{path} cannot be written: {error.strerror}.", "Make room and run this again.") from None
 
 
+def _alike(faults: Iterable[Fault]) -> Iterable[list[Fault]]:
+    """Faults of one file with one reason."""
+    alike: dict[tuple[str, str], list[Fault]] = {}
+    for fault in faults:
+        alike.setdefault((fault.path, fault.reason), []).append(fault)
+    return alike.values()
+
+
 def _general(reason: str) -> str:
     """The reason without what differs from record to record, so that it can be counted."""
-    if "does not fit its schema" in reason:
+    if "does not fit its schema" in reason or "`longest`" in reason:
         return reason.split(":")[0]
     return re.sub(r"\d[\d,]*", "N", reason)
 

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from umi_local.convert.adapter import Backbone, write_adapter
+from umi_local.convert.output import partial
 from umi_local.errors import UsageError
 from umi_local.messages import TEAM, Role
 from umi_local.training.backbone import State
@@ -22,6 +23,7 @@ def export(run: Run, backbone: Path, out: Path, unfinished: bool = False) -> lis
 
     Raises:
         UsageError: there is none.
+        StorageError: a file cannot be written; what lay there before is whole.
     """
     plays = {role.value: (role,) for role in Role} | {MULTITASK: TEAM}
     found = {name: state for name in plays if (state := _state(run, name, unfinished))}
@@ -33,9 +35,12 @@ def export(run: Run, backbone: Path, out: Path, unfinished: bool = False) -> lis
     for name, state in found.items():
         tensors = {key: tensor.numpy() for key, tensor in state.items()}
         path = out / f"{name}.gguf"
-        write_adapter(path, tensors, run.recipe.adapter.alpha, facts, run.invocation(plays[name]), f"umi-local {name}")
+        opening, alpha = run.invocation(plays[name]), run.recipe.adapter.alpha
+        with partial(path, replaces=True) as draft:
+            write_adapter(draft, tensors, alpha, facts, opening, f"umi-local {name}")
         written.append(path)
-    (out / "files.toml").write_text("\n".join(_entry(path) for path in written), encoding="utf-8")
+    with partial(out / "files.toml", replaces=True) as draft:
+        draft.write_text("\n".join(_entry(path) for path in written), encoding="utf-8")
     return written
 
 

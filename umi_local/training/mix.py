@@ -64,15 +64,18 @@ def _of_part(name: str, part: Part, seed: int, path: Path | None, faults: list[F
     if path is None:
         yield from generate(part.count, seed, part.partial, part.families)
         return
+    unread = len(faults)
     records = list(read_records(path, faults))
     records = records[: max(0, len(records) - part.hold_back)]
     if part.observed:
         records = [with_observations(record) for record in records]
     records = [record for record in records if _wanted(part, record)]
     if len(records) < part.count:
+        broken = faults[unread:]
+        told = f" ({len(broken)} of its lines cannot be read; {broken[0]})" if broken else ""
         raise UsageError(
-            f"The part {name} asks for {part.count} records, and {path} has {len(records)} of that kind.",
-            "Lower its count in the recipe.",
+            f"The part {name} asks for {part.count} records, and {path} has {len(records)} of that kind{told}.",
+            "Mend the file, or lower the part's count in the recipe." if broken else "Lower its count in the recipe.",
         )
     random.Random(f"{seed} {name}").shuffle(records)
     changed = (part.rename, part.mask, part.impossible, part.failing, part.detour, part.fewer)

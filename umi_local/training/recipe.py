@@ -6,14 +6,15 @@ import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from umi_local.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+StageName = Literal["global", "role", "planner", "caller", "summarizer", "multitask"]
 
 RECIPES = "umi_local.training.recipes"
 
@@ -81,15 +82,26 @@ class Recipe(_Data):
     row_tokens: Count = 1024
     held_out: Share = 0.02
     adapter: Adapter = Adapter()
-    stages: Mapping[str, Stage]
+    stages: Mapping[StageName, Stage]
     parts: Mapping[str, Part]
+
+    @field_validator("parts")
+    @classmethod
+    def _made_by_name(cls, parts: Mapping[str, Part]) -> Mapping[str, Part]:
+        for name, part in parts.items():
+            if not part.file and not name.startswith("everyday"):
+                raise ValueError(f"{name} names no file; a part whose runs are made is called everyday")
+        return parts
 
     def stage(self, name: str) -> Stage:
         """How a stage learns: `global`, `multitask` or the one of a role; without an entry it is as `role` says."""
-        known = name if name in self.stages else "role"
-        if known not in self.stages:
-            raise ConfigError(f"The recipe has no stage {name!r}.", f"Add [stages.{name}] to it.")
-        return self.stages[known]
+        for known, stage in self.stages.items():
+            if known == name:
+                return stage
+        if name == "global" or "role" not in self.stages:
+            missing = "global" if name == "global" else "role"
+            raise ConfigError(f"The recipe does not say how {name} learns.", f"Add [stages.{missing}] to it.")
+        return self.stages["role"]
 
 
 def load_recipe(name: str) -> Recipe:
@@ -112,4 +124,7 @@ def load_recipe(name: str) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"The recipe {name} is not valid: {where}: {first['msg'].lower()}.") from None
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"The recipe {name} says {where}, which no recipe has.", "Leave it out.") from None
+        why = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"The recipe {name} is not valid: {where}: {why[:1].lower()}{why[1:]}.") from None

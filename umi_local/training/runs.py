@@ -28,6 +28,7 @@ from umi_local.training.stage import Outcome, Plan, Progress, StageRun
 
 GLOBAL = "global"
 MULTITASK = "multitask"
+_LEARNT = {Role.SINGLE: "whole steps"} | {role: f"the {role.value}" for role in TEAM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,14 @@ class Run:
 
     def samples(self, roles: Sequence[Role]) -> list[Sample]:
         """The samples in which these roles have turns."""
-        found = [sample for sample in dataset.read(self.folder) if any(turn.role in roles for turn in sample.turns)]
-        if not found:
-            raise UsageError(f"No sample in {self.folder} has a turn of {', '.join(roles)}.", "Look into data.json.")
-        return found
+        return [sample for sample in dataset.read(self.folder) if any(turn.role in roles for turn in sample.turns)]
 
     def invocation(self, roles: Sequence[Role]) -> tuple[int, ...]:
-        """The tokens that open these roles' turns, as far as they are the same, and so switch their adapter on."""
+        """The tokens that open these roles' turns, as far as they are the same, and so switch their adapter on.
+
+        Raises:
+            UsageError: a role has no turn in any sample.
+        """
         openings: dict[Role, tuple[int, ...]] = {}
         for sample in dataset.read(self.folder):
             for turn in sample.turns:
@@ -71,8 +73,11 @@ class Run:
             if openings.keys() >= set(roles):
                 columns = zip(*(openings[role] for role in roles), strict=False)
                 return tuple(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
-        missing = ", ".join(role for role in roles if role not in openings)
-        raise UsageError(f"No sample in {self.folder} has a turn of the {missing}.", "Look into data.json.")
+        missing = ", ".join(_LEARNT[role] for role in roles if role not in openings)
+        raise UsageError(
+            f"No sample in {self.folder} teaches {missing}.",
+            f"{dataset.DESCRIPTION} there says what was left out and why; make the samples anew with other parts.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +122,13 @@ def begin(folder: Path, recipe: str) -> Run:
     return Run(folder, wanted)
 
 
-def plan(run: Run, stage: str, roles: Sequence[Role], scratch: bool = False, within: float = math.inf) -> Plan:
+def plan(run: Run, stage: str, roles: Sequence[Role], scratch: bool = False, within: float | None = None) -> Plan:
     """What a stage trains: the single model, one model that plays all roles, or else an adapter for each role.
 
     The roles go on from the global adapter unless `scratch`. The stage ends after `within` minutes of
     learning at the latest; to load, to evaluate and to save come on top.
     """
-    samples, seconds = dataset.digest(run.folder), 60 * within
+    samples, seconds = dataset.digest(run.folder), math.inf if within is None else 60 * within
     if stage == GLOBAL:
         return Plan(stage, {Role.SINGLE.value: (Role.SINGLE,)}, run.recipe.stage(GLOBAL), {}, samples, seconds)
     if stage == MULTITASK:

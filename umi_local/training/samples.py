@@ -103,7 +103,7 @@ class Writer:
         head = self._head(renderer, run, trunk)
         length = max(turn.at + len(turn.tokens) for turn in made) - head
         if length > self.longest:
-            raise ValueError(f"{length:,} tokens are more than the {self.longest:,} of the recipe")
+            raise ValueError(f"more tokens than the recipe's `longest`: {length:,}")
         return Sample(record.id, record.source, tuple(trunk), head, tuple(made))
 
     def _head(self, renderer: Renderer, run: Trajectory, trunk: Sequence[int]) -> int:

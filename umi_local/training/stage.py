@@ -115,10 +115,12 @@ class StageRun:
         return min(self._seconds / self._step * (self.steps - self._step), self.plan.seconds - self._seconds)
 
     def train(self, time_is_up: Callable[[], bool], tell: Callable[[Progress], None]) -> Outcome:
-        """Train to the end, or until the time is up, from the last checkpoint if there is one."""
+        """Train to the end, or until the time is up, from the last checkpoint if there is one; one step at least, so
+        that the same command again and again comes to the end, too.
+        """
         self._resume()
-        saved = time.monotonic()
-        while self._done < 1 and not self._said(time_is_up()):
+        saved, begun = time.monotonic(), self._step
+        while self._done < 1 and (self._step == begun or not self._said(time_is_up())):
             started, quarter = time.monotonic(), int(4 * self._done)
             learning_rate = self._set_learning_rate()
             losses, tokens = self._learn(self._batches[self._step])
