@@ -32,7 +32,7 @@ def load(gguf: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> A
         UsageError: there is no such device.
     """
     _check(device)
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     # It warns that a dequantised model cannot be saved as a GGUF; adapters are all that is saved here.
     logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
