@@ -346,6 +346,7 @@ def test_content_that_is_too_long_or_no_text_is_refused(context: ToolContext, co
     ("path", "name"),
     [
         ("workspace/new.md", "new.md"),
+        ("workspace/Anna's.md", "Anna's.md"),
         ("'new.md'", "new.md"),
         ("/new.md", "new.md"),
         ("letters\\new.md", "letters/new.md"),

@@ -87,6 +87,8 @@ def test_endings_and_numbers_are_what_they_are_in_english(context: ToolContext, 
 def test_notes_are_found_by_their_day_where_one_is_written(context: ToolContext) -> None:
     context.notes.parent.mkdir()
     context.notes.write_text("- 2026-03-02: Paint the fence\n- 2026-04-02: Call Anna\n", encoding="utf-8")
+    noted(context, "Dentist on 2026-04-02")
+    assert call(search_notes, context, query="2026-04-02 dentist") == f"{TODAY}: Dentist on 2026-04-02"
     assert call(search_notes, context, query="notes of 2026-03") == "2026-03-02: Paint the fence"
     assert call(search_notes, context, query="notes of 2025-03-02").startswith("Nothing about")
 

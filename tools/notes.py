@@ -45,8 +45,9 @@ def search_notes(context: ToolContext, query: Annotated[str, "words to look for;
     if not notes:
         return "There are no notes yet."
     words = [stem(word) for word in telling_words(query)]
-    if days := re.findall(r"\d{4}-\d\d(?:-\d\d)?", query):  # of then, by whatever words
-        found = [note for note in reversed(notes) if any(day in note for day in days)]
+    if days := re.findall(r"\d{4}-\d\d(?:-\d\d)?", query):
+        notes = [note for note in notes if any(day in note for day in days)]
+        found = _ranked(notes, words) or notes[::-1]
     else:
         found = _ranked(notes, words) if words else notes[::-1]
     if not found:
@@ -72,7 +73,7 @@ def _ranked(notes: list[str], words: list[str]) -> list[str]:
     for at, note in enumerate(notes):
         there = re.findall(r"\w+", _DAY.sub("", note).lower())
         scores[at] = sum(any(_begins(each, word) for each in there) for word in words)
-    best = max(scores.values())
+    best = max(scores.values(), default=0)
     kept = [at for at, score in scores.items() if score and 2 * score >= best]
     return [notes[at] for at in sorted(kept, key=lambda at: (-scores[at], -at))]
 

@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,37 +29,36 @@ def place(workspace: Workspace, path: str) -> Path:
     Raises:
         ToolError: it lies outside of the workspace, or is no path.
     """
-    plain, inside = _plain(path), _inside(_plain(path))
-    for other in (path, plain, inside):
-        with suppress(ToolError):
-            real = workspace.resolve(other or ".")
-            if real.exists():
-                return real
+    there = next((real for real in _readings(workspace, path, _plain(path), _inside(path)) if real.exists()), None)
     # Whether it is there makes no difference to what is said of a file that may not be seen.
-    return workspace.resolve(inside or ".")
+    return there or workspace.resolve(_inside(path) or ".")
 
 
 def place_for(workspace: Workspace, path: str) -> Path:
-    """Where a file belongs that may not be there yet; its path is written as in `place`.
+    """Where a file belongs that may not be there yet; its path is read as in `place`.
 
     Raises:
         ToolError: it lies outside of the workspace, or is no path.
     """
-    plain, inside = _plain(path), _inside(_plain(path))
-    for other in (path, plain, inside):
+    plain, inside = _plain(path), _inside(path)
+    there = (real for real in _readings(workspace, path, plain, inside) if real.exists())
+    new = (real for real in _readings(workspace, plain, inside) if real.parent.is_dir())
+    return next(chain(there, new), None) or workspace.resolve(plain)
+
+
+def _readings(workspace: Workspace, *paths: str) -> Iterator[Path]:
+    """Those of several readings of a path that lie inside of the workspace."""
+    for path in paths:
         with suppress(ToolError):
-            real = workspace.resolve(other)
-            if real.exists() or (other != path and real.parent.is_dir()):
-                return real
-    return workspace.resolve(plain)
+            yield workspace.resolve(path or ".")
 
 
 def _plain(path: str) -> str:
     return path.strip(" '\"`").replace("\\", "/")
 
 
-def _inside(plain: str) -> str:
-    return plain.removeprefix("./").lstrip("/").removeprefix("workspace/")
+def _inside(path: str) -> str:
+    return _plain(path).removeprefix("./").lstrip("/").removeprefix("workspace/")
 
 
 def existing_file(context: ToolContext, path: str) -> Path:

@@ -102,13 +102,7 @@ def repaired(sql: str, names: Sequence[str], columns: Columns, message: str) -> 
     def in_quotes(found: re.Match[str]) -> str:
         return found[0] if found[2].lower() in lowered else f"{found[1]}'{found[2]}'"
 
-    for _ in range(9):  # texts of one list
-        again = re.sub(
-            r"((?:[=<>]|\bi?like|\bin\s*\((?:\s*'[^']*'\s*,)*)\s*)\"([^\"']*)\"", in_quotes, sql, flags=re.IGNORECASE
-        )
-        if again == sql:
-            break
-        sql = again
+    sql = _one_by_one(r"((?:[=<>]|\bi?like|\bin\s*\((?:\s*'[^']*'\s*,)*)\s*)\"([^\"']*)\"", in_quotes, sql)
     sql = _outside(sql, r"\bis\s+(?=')", lambda _: "= ")
     missing = re.search(r'column "([^"]*)" not found', message)
     if missing and missing[1].lower() not in lowered:
@@ -151,6 +145,16 @@ def _outside(sql: str, pattern: str, made: Callable[[re.Match[str]], str], count
     return whole.sub(replaced, sql)
 
 
+def _one_by_one(pattern: str, made: Callable[[re.Match[str]], str], sql: str) -> str:
+    """Replace what fits as long as that changes something: what stands behind in a list fits only then."""
+    for _ in range(9):
+        again = re.sub(pattern, made, sql, flags=re.IGNORECASE)
+        if again == sql:
+            break
+        sql = again
+    return sql
+
+
 def _shifted(pattern: str) -> str:
     """A pattern's groups without numbers, so that it can stand inside of another."""
     return re.sub(r"(?<!\\)\((?!\?)", "(?:", pattern)
@@ -184,11 +188,7 @@ def _as_columns(sql: str, lowered: set[str]) -> str:
         (r"\b(?:where|and|or|on|not)\s+\(?", r"\s*(?:=|<|>|!=|(?:not\s+)?(?:i?like|in|between)\b|is\b)"),
         (r"\b(?:group|order)\s+by\s+(?:(?:\"[^\"]*\"|\w+)(?:\s+(?:asc|desc))?\s*,\s*)*", r"(?=\W|$)"),
     ):
-        for _ in range(9):  # columns of one list
-            again = re.sub(rf"({before}){text}(?={behind})", named, sql, flags=re.IGNORECASE)
-            if again == sql:
-                break
-            sql = again
+        sql = _one_by_one(rf"({before}){text}(?={behind})", named, sql)
     select, behind, grouped = ([*re.split(r"(\bgroup\s+by\b)", sql, maxsplit=1, flags=re.IGNORECASE), "", ""])[:3]
     for name in re.findall(r'"([^"]*)"', grouped):
         item = rf"((?:\bselect|,)\s*(?:distinct\s+)?)'{re.escape(name)}'(?=\s*(?:,|\bfrom\b|\bas\b))"

@@ -51,7 +51,6 @@ def make_samples(run: Run, data: Path | None, sessions: bool, backbone: Path | N
     from itertools import chain
 
     from umi_local.errors import UsageError
-    from umi_local.messages import Role
     from umi_local.records import Fault
     from umi_local.sessions import open_store
     from umi_local.training import dataset
@@ -68,10 +67,10 @@ def make_samples(run: Run, data: Path | None, sessions: bool, backbone: Path | N
     for reason, count in sorted(tally.left_out.items()):
         typer.echo(f"left out {count:,}: {reason}", err=True)
     missing = dataset.untaught(tally)
-    if len(missing) == len(Role):
+    if len(missing) == len(dataset.LEARNT):
         raise UsageError("No record made a sample, so there is nothing to learn from.", "Look at what was left out.")
-    for role in missing:
-        typer.echo(f"warning: no sample teaches the {role.value}, so it cannot be trained on these.", err=True)
+    for told in missing:
+        typer.echo(f"warning: no sample teaches {told}, so that cannot be trained on these.", err=True)
 
 
 def show(

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from umi_local.errors import StorageError, UsageError
-from umi_local.messages import Role
+from umi_local.messages import TEAM, Role
 from umi_local.records import Fault, Record
 from umi_local.training.samples import Sample, Turn, Writer
 
 SAMPLES = "samples.jsonl.gz"
 DESCRIPTION = "data.json"
+LEARNT = {Role.SINGLE: "whole steps"} | {role: f"the {role.value}" for role in TEAM}
 
 
 @dataclass(slots=True)
@@ -70,10 +71,10 @@ def write(records: Iterable[tuple[str, Record]], writer: Writer, folder: Path, f
     return tally
 
 
-def untaught(tally: Tally) -> list[Role]:
-    """The roles for which there is nothing to learn."""
+def untaught(tally: Tally) -> list[str]:
+    """Of what may be learnt, in words, that which no sample teaches."""
     taught = {name.rpartition(".")[2] for name in tally.targets}
-    return [role for role in Role if role.value not in taught]
+    return [told for role, told in LEARNT.items() if role.value not in taught]
 
 
 def read(folder: Path) -> Iterator[Sample]:

@@ -28,7 +28,6 @@ from umi_local.training.stage import Outcome, Plan, Progress, StageRun
 
 GLOBAL = "global"
 MULTITASK = "multitask"
-_LEARNT = {Role.SINGLE: "whole steps"} | {role: f"the {role.value}" for role in TEAM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Run:
             if openings.keys() >= set(roles):
                 columns = zip(*(openings[role] for role in roles), strict=False)
                 return tuple(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
-        missing = ", ".join(_LEARNT[role] for role in roles if role not in openings)
+        missing = ", ".join(dataset.LEARNT[role] for role in roles if role not in openings)
         raise UsageError(
             f"No sample in {self.folder} teaches {missing}.",
             f"{dataset.DESCRIPTION} there says what was left out and why; make the samples anew with other parts.",
