@@ -48,6 +48,8 @@ def answer(method: str, params: dict[str, Any]) -> Any:
     if method == "tools/call":
         if HOW == "hangs":
             time.sleep(60)
+        if HOW == "refuses":
+            return None
         if HOW == "dies":
             os._exit(3)
         if HOW == "floods":

@@ -35,11 +35,13 @@ from umi_local.toolbox import (
     ToolError,
     Workspace,
     policy_of,
+    taint_of,
 )
 from umi_local.toolbox import isolation as isolating
 from umi_local.toolbox.isolation import Isolation, isolation
 from umi_local.tools import BUILTIN_TOOLS, python, web
 from umi_local.tools.web import fetch, fetch_url, is_public
+from umi_local.trajectory import Decision, Next, Step, Trajectory
 
 CONTEXT = ToolContext(Workspace(Path()), Path("notes.md"))
 SECRET = "the-secret-of-the-user"
@@ -413,7 +415,11 @@ def test_what_older_pythons_call_global_is_not_public(address: str) -> None:
 @pytest.mark.parametrize("value", ["notes/../../etc/passwd", "notes/..", "notes\\..\\x", "notes/%2e%2e/x"])
 def test_no_pattern_allows_what_leads_up_and_a_denial_sees_where(value: str) -> None:
     assert not policy_of(allow=["fs__*(path=notes/**)"]).find("fs__read", {"path": value})
-    assert policy_of(deny=["fs__*(path=private/**)"]).find("fs__read", {"path": "notes/../private/x"})
+    for denied in ("notes/../private/x", "private/./x", "./private/x", "private//x", "private/%78", "%70rivate/x"):
+        for rules in ({"deny": ["fs__*(path=private/x)"]}, {"ask": ["fs__*(path=private/x)"]}):
+            assert policy_of(**rules).find("fs__read", {"path": denied})
+    assert policy_of(deny=["f(url=https://x.example/a/**)"]).find("f", {"url": "https://x.example//a/./b"})
+    assert policy_of(deny=["f(path=/private/**)"]).find("f", {"path": "//private/x"})
     exactly = Rule.exactly("fs__read", {"path": "a/../b"})
     assert exactly.fits("fs__read", {"path": "a/../b"})
 
@@ -447,6 +453,11 @@ def test_code_without_a_sandbox_taints(victim: Victim, monkeypatch: pytest.Monke
     monkeypatch.setattr("umi_local.toolbox.approval.isolation", lambda: Isolation.NONE)
     victim.run("run_python", code="print(1)")
     assert "run_python" in victim.box.approval.taint
+    step = Step(Decision("x", Next.CALL), (ToolCall("run_python"),), (Observation("1"),))
+    assert "run_python" in taint_of([Trajectory("q", (), steps=(step,))], [python.run_python])
+    later = Approval()
+    later.saw_answers([python.run_python])
+    assert later.taint
 
 
 ADDRESSES = [

@@ -40,11 +40,13 @@ def test_a_broken_file_and_a_taken_name_are_left_out_alone_with_a_reason() -> No
     put("b_syntax.py", "def (")
     put("c_taken.py", TOOL.format(name="calculator"))
     put("d_fine.py", TOOL.format(name="louder"))
+    put("e_async.py", TOOL.format(name="later").replace("def later", "async def later"))
     put("_helper.py", "raise RuntimeError('not read')")
     found = Extensions(["calculator"])
     assert [tool.name for tool in found.tools] == ["louder"]
-    assert len(found.problems) == 3
+    assert len(found.problems) == 4
     assert "there is another of this name" in found.problems[2]
+    assert "later is async" in found.problems[3]
 
 
 def test_packages_offer_tools_by_entry_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from umi_local.mcp.servers import followed
 from umi_local.mcp.tools import narrowed
 from umi_local.messages import Observation, ToolCall, ToolSpec
 from umi_local.styles.data import chat_style
-from umi_local.toolbox import Approval, AuditLog, LocalToolbox, ToolContext, ToolError, Workspace, policy_of
+from umi_local.toolbox import Approval, AuditLog, LocalToolbox, Stopped, ToolContext, ToolError, Workspace, policy_of
 
 LOOP = {"$ref": "#/$defs/A"}
 HOSTILE = str(Path(__file__).with_name("hostile_server.py"))
@@ -192,6 +192,16 @@ def test_a_server_that_does_not_start_in_time_is_ended(tmp_path: Path, monkeypat
     manager.close()
 
 
+def test_a_start_that_nobody_waits_for_is_ended_at_once(tmp_path: Path) -> None:
+    file, stop = ServerFile(tmp_path / "mcp.json"), threading.Event()
+    file.add("srv", {"command": sys.executable, "args": ["-c", "import time; time.sleep(300)"]})
+    threading.Timer(0.5, stop.set).start()
+    started = time.monotonic()
+    with pytest.raises(Stopped):
+        Manager(file).call("srv", "echo", "", {}, stop)
+    assert time.monotonic() - started < 10
+
+
 @pytest.mark.parametrize("schema", [{"properties": []}, {"type": "object", "properties": {"a": {"properties": 1}}}])
 def test_properties_that_are_not_named_are_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(ToolError, match="not described by name"):
@@ -215,6 +225,13 @@ def test_a_server_that_dies_is_a_failed_observation_and_is_started_again(made: A
         assert seen.is_error
         assert "srv" in seen.content
     assert servers.manager.offers("srv")
+
+
+def test_a_server_that_refuses_a_call_lives_on(made: Any) -> None:
+    servers = made("refuses")
+    seen = servers.call("echo", text="a")
+    assert (seen.content, seen.is_error) == ("The MCP server srv refused: unknown.", True)
+    assert servers.manager.connection("srv")._client is not None
 
 
 def test_schema_bombs_are_dropped_alone_each_with_a_reason(made: Any) -> None:
@@ -269,6 +286,10 @@ def test_what_is_no_server_is_told_in_a_sentence(tmp_path: Path) -> None:
         ({"command": "x", "env": {"DATABASE": "postgres://me:abc@host/db"}}, "looks like a secret"),
         ({"command": "x", "args": ["--api-key=abc"]}, "looks like a secret"),
         ({"command": "x", "args": ["--github-token", "abc"]}, "looks like a secret"),
+        ({"command": "x", "args": ["--access-key", "abc"]}, "looks like a secret"),
+        ({"command": "x", "args": ["--header", "Authorization: Bearer abc"]}, "looks like a secret"),
+        ({"command": "x", "args": ["-H", "X: Bearer abc"]}, "looks like a secret"),
+        ({"command": "x", "env": {"openaiApiKey": "abc"}}, "looks like a secret"),
         ({"command": "x", "args": ["postgres://me:abc@host/db"]}, "looks like a secret"),
         ({"url": "https://x/mcp?api_key=abc"}, "looks like a secret"),
         ({"url": "https://me:abc@x/mcp"}, "holds a password"),
@@ -281,6 +302,15 @@ def test_a_server_that_is_not_described_as_it_must_be_is_refused(
     with pytest.raises(UsageError, match=problem):
         file.add("srv", told)
     assert not file.path.exists()
+
+
+def test_a_word_that_only_holds_the_letters_of_a_secrets_is_none(tmp_path: Path) -> None:
+    file = ServerFile(tmp_path / "mcp.json")
+    env = {"GIT_AUTHOR_NAME": "Anna", "MAX_TOKENS": "9", "KEYBOARD": "de"}
+    file.add("srv", {"command": "x", "env": env, "args": ["--header", "Authorization: Bearer ${env:T}", "--keys"]})
+    file.add("other", {"command": "x", "args": ["--header", "Authorization:${AUTH_HEADER}"]})
+    file.add("hub", {"url": "https://x/mcp?keyword=a"})
+    assert list(file.read()) == ["srv", "other", "hub"]
 
 
 def test_references_are_followed_in_arguments_and_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,9 +329,6 @@ def test_references_are_followed_in_arguments_and_addresses(tmp_path: Path, monk
     [
         {"properties": {"x": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"anyOf": [LOOP, {"type": "string"}]}}},
         {"properties": {"x": {"$ref": "#/$defs/missing"}}},
-        {"properties": {"x": {"type": "wat"}}},
-        {"properties": {"x": {"enum": 5}}},
-        {"properties": {"x": {"type": "number", "multipleOf": 0}}},
     ],
 )
 def test_a_schema_that_nothing_can_be_checked_with_is_an_observation(
@@ -318,6 +345,29 @@ def test_a_schema_that_nothing_can_be_checked_with_is_an_observation(
     box = LocalToolbox(tools_of(manager, file, tmp_path / "pins.json"), context, Approval(audit=log))
     assert box.run(ToolCall("srv__bad", {"x": 1})).is_error
     assert "refused" in str(list(log.lines()))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "wat"},
+        {"enum": 5},
+        {"type": "number", "multipleOf": 0},
+        {"type": "array", "items": [{"type": "string"}, {"type": "integer"}]},  # as drafts before 2020-12 had it
+        {"type": "string", "description": 5},
+    ],
+)
+def test_what_is_no_schema_is_left_out_also_of_what_was_trusted_before(
+    tmp_path: Path, schema: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = {"name": "bad", "description": "", "parameters": {"type": "object", "properties": {"x": schema}}}
+    monkeypatch.setattr("umi_local.mcp.connection.Connection.tools", lambda _self: [described])
+    file = ServerFile(tmp_path / "mcp.json")
+    file.add("srv", {"command": sys.executable})
+    (offer,) = Manager(file).offers("srv")
+    assert "draft 2020-12" in offer.problem
+    (tmp_path / "pins.json").write_text(json.dumps({"srv": [described]}), encoding="utf-8")
+    assert tools_of(Manager(file), file, tmp_path / "pins.json") == ()
 
 
 def test_a_variable_that_is_not_set_is_told_before_anything_runs(tmp_path: Path) -> None:
@@ -351,3 +401,11 @@ def test_a_narrowed_schema_keeps_what_constrains_and_compiles() -> None:
     assert found["properties"]["kind"] == {"enum": ["a", "b"]}
     assert found["additionalProperties"] is False
     assert not inexpressible(ToolSpec("t", "d", found), chat_style().language)
+
+
+def test_definitions_are_kept_whatever_they_are_called_and_wherever_they_stand() -> None:
+    told = {"definitions": {"title": {"enum": ["a"]}}, "properties": {"x": {"$ref": "#/definitions/title"}}}
+    found = narrowed(told)
+    assert (found["$defs"], found["properties"]) == ({"title": {"enum": ["a"]}}, {"x": {"$ref": "#/$defs/title"}})
+    assert not inexpressible(ToolSpec("t", "d", found), chat_style().language)
+    assert narrowed({"properties": {"x": {"enum": [{"title": "a"}]}}})["properties"]["x"] == {"enum": [{"title": "a"}]}

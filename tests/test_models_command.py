@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from umi_local import own_packs, paths
 from umi_local.cli.models import app
-from umi_local.errors import ModelCorrupt, ModelMissing, UsageError
+from umi_local.errors import ConfigError, ModelCorrupt, ModelMissing, UsageError
 from umi_local.packs import DEFAULT_PACK, load_pack, pack_names
 from umi_local.pull import path_of
 
@@ -140,6 +140,13 @@ def test_a_pack_has_no_longer_context_than_each_of_its_models(tmp_path: Path) ->
     own_packs.add_to_pack("two", own_packs.OwnModel(tmp_path / "long.gguf", 8192), ())
     own_packs.add_to_pack("two", own_packs.OwnModel(tmp_path / "short.gguf", 2048), ("planner",))
     assert load_pack("two").context == 2048
+
+
+@pytest.mark.parametrize(("name", "content"), [("empty.gguf", b""), ("two\nlines.gguf", CONTENT)])
+def test_a_file_that_no_manifest_can_name_is_a_sentence(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match="cannot be in a pack"):
+        own_packs.add_to_pack("own", own_packs.OwnModel(tmp_path / name, 256), ())
 
 
 def test_help_begins_with_examples() -> None:

@@ -268,6 +268,12 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> Non
         load_pack(tmp_path / "mine.toml")
 
 
+@pytest.mark.parametrize("reference", ["~nosuchuser/x.toml", "a\0b.toml"])
+def test_what_is_no_path_is_a_sentence(reference: str) -> None:
+    with pytest.raises(ConfigError, match="Check the path"):
+        load_pack(reference)
+
+
 def test_a_manifest_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read"):
         load_pack(tmp_path / "nowhere.toml")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from umi_local.cli.main import run as run_command
 from umi_local.conversation import Verdict, offered
 from umi_local.errors import ConfigError, UsageError
+from umi_local.mcp import Offer
 from umi_local.messages import Observation, ToolCall
-from umi_local.permissions import always_file, approval_for, journal_of, kept_rules, remember
+from umi_local.permissions import always_file, approval_for, journal_of, kept_rules, remember, take_back_of
 from umi_local.settings import Permissions, Settings
 from umi_local.toolbox import (
     PROJECT_FILE,
@@ -84,6 +90,20 @@ def write(box: LocalToolbox, path: str, content: str = "x") -> Observation:
 )
 def test_rules_fit_what_they_say(rule: str, tool_name: str, arguments: dict[str, object], fits: bool) -> None:
     assert Rule.parse(rule, Ruling.ALLOW, "").fits(tool_name, arguments) is fits
+
+
+@pytest.mark.parametrize("pattern", ["**a**a**a**a**a**b", "*a*a*a*a*a*b", "**/a*a**a*a/**b"])
+def test_no_pattern_takes_long(pattern: str) -> None:
+    started = time.monotonic()
+    assert not Rule.parse(f"f(path={pattern})", Ruling.DENY, "").fits("f", {"path": "a/" + "a" * 2000})
+    assert time.monotonic() - started < 5
+
+
+@given(st.text("*?a/b", max_size=9), st.text("a/b", max_size=12))
+def test_stars_reach_what_they_would_reach_by_going_back(pattern: str, text: str) -> None:
+    plain = re.sub(r"\*\*|\*|\?", lambda star: {"**": ".*", "*": "[^/]*", "?": "[^/]"}[star[0]], pattern)
+    rule = Rule(Ruling.ALLOW, "f", (("x", pattern),))
+    assert rule.fits("f", {"x": text}) is bool(re.fullmatch(plain, text))
 
 
 @pytest.mark.parametrize("text", ["", "two words", "f(", "f(path)", "f(a=1) and more", 'f(a="open)'])
@@ -288,6 +308,13 @@ def test_rules_come_from_the_settings_the_project_the_flags_and_what_was_always_
     assert ruling("run_python") is Ruling.ALLOW
 
 
+def test_what_was_allowed_of_a_server_goes_with_it_however_its_name_is_spelt() -> None:
+    for name in (Offer("my-hub", {"name": "star"}).name, "myhub__star"):
+        remember(Rule.exactly(name, {}, whole=True))
+    take_back_of("my-hub")
+    assert [rule.tool for rule in kept_rules()] == ["myhub__star"]
+
+
 def code_of(*arguments: str) -> object:
     with pytest.raises(SystemExit) as left:
         run_command(list(arguments))
@@ -373,14 +400,49 @@ def test_every_tool_with_a_scope_gives_texts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["private/key.txt", "./private/key.txt", "x/../private/key.txt", "{root}/private/key.txt"]
+    "path",
+    [
+        *("private/key.txt", "./private/key.txt", "x/../private/key.txt", "{root}/private/key.txt"),
+        *("workspace/workspace/private/key.txt", "x/../'private/key.txt", "x/../ private/key.txt"),
+    ],
 )
-def test_a_denied_file_is_not_read_by_another_name_for_it(path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["read_file", "write_file"])
+def test_a_denied_file_is_not_touched_by_another_name_for_it(name: str, path: str, tmp_path: Path) -> None:
     (tmp_path / "private").mkdir()
     (tmp_path / "private" / "key.txt").write_text("secret", encoding="utf-8")
     context = ToolContext(Workspace(tmp_path), tmp_path / "notes.md")
-    own = LocalToolbox(BUILTIN_TOOLS, context, Approval(policy_of(deny=["read_file(path=private/*)"])))
-    assert own.run(ToolCall("read_file", {"path": path.format(root=tmp_path)})).denied
+    own = LocalToolbox(BUILTIN_TOOLS, context, Approval(policy_of(allow=["*"], deny=["*(path=private/*)"])))
+    more = {"content": "new"} if name == "write_file" else {}
+    seen = own.run(ToolCall(name, {"path": path.format(root=tmp_path), **more}))
+    assert seen.denied or "Created workspace/" in seen.content  # in folders of that name
+    assert (tmp_path / "private" / "key.txt").read_text(encoding="utf-8") == "secret"
+
+
+def test_what_a_tool_would_read_as_something_else_than_was_allowed_is_left() -> None:
+    def unquoted(_: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:
+        return {"name": arguments["name"][1:]}
+
+    @tool(scope=unquoted)
+    def strips(name: str) -> str:
+        """Takes a letter away each time."""
+        return name[1:]
+
+    own = LocalToolbox([strips], ToolContext(Workspace(Path()), Path("notes.md")), Approval(policy_of(allow=["*"])))
+    assert "has changed since" in own.run(ToolCall("strips", {"name": "abc"})).content
+
+
+def test_what_a_tool_raises_before_it_runs_is_an_observation_too() -> None:
+    def broken(*_: object) -> Mapping[str, str]:
+        raise KeyError("x")
+
+    @tool(scope=broken, narrow=broken)
+    def breaks() -> str:
+        """Cannot say what it would touch, nor narrow what it takes."""
+        return ""
+
+    own = LocalToolbox([breaks], ToolContext(Workspace(Path()), Path("notes.md")), Approval())
+    assert own.run(ToolCall("breaks")) == Observation("breaks failed: KeyError: 'x'", is_error=True)
+    assert own.narrowed("plan", "said") == {}
 
 
 def test_a_search_skips_the_files_that_a_rule_denies(tmp_path: Path) -> None:

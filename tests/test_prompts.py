@@ -173,6 +173,15 @@ def test_the_flat_summarizer_sees_no_documents():
     assert "Adds." not in FlatRenderer(flat_style(), "</s>").render(RUN, Role.SUMMARIZER).text
 
 
+def test_the_flat_style_shows_and_names_the_tools_of_a_query_behind_those_that_are_constant():
+    found = replace(ADD, name="subtract", description="Takes away.")
+    run = Trajectory("q", (ADD,), found=(found,), steps=(Step(Decision("Use it.", Next.CALL)),))
+    prompt = FlatRenderer(flat_style(), "</s>").render(run, Role.CALLER)
+    constant = "".join(segment.text for segment in prompt.trunk[: prompt.constant])
+    assert "Adds." in constant and "Takes away." not in constant
+    assert "Takes away." in prompt.text and "[add, subtract]" in prompt.text
+
+
 def test_a_flat_single_turn_folds_plan_and_answer():
     ended = RUN.with_step(Step(Decision("Done.", Next.CONCLUDE))).ended(StopReason.ANSWERED, "It is 5.")
     after = Trajectory("and?", (ADD,), history=messages_of(ended))
@@ -200,3 +209,9 @@ def test_a_template_that_cuts_what_is_said_is_a_sentence():
     cut = markup_for("auto", ModelInfo("m", 8192, template), style.speakers, style.cues)
     with pytest.raises(ConfigError, match="cuts what is said"):
         ChatRenderer(style, cut).render(RUN, Role.PLANNER)
+
+
+@pytest.mark.parametrize("said", ["'zz'", "99", "'9' * 5000", "'٣'"])
+def test_a_template_that_makes_up_what_was_said_is_a_sentence(said):
+    with pytest.raises(ConfigError, match="makes up what was said"):
+        renderer('{{ "\\ue000" ~ ' + said + ' ~ "\\ue001" }}').render(RUN, Role.PLANNER)

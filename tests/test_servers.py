@@ -23,7 +23,7 @@ from umi_local.backends.server import Server, server_of
 from umi_local.constraints import constraint_for
 from umi_local.errors import ConfigError, ContextFull, ModelFailed, UsageError
 from umi_local.markup import MessagesMarkup
-from umi_local.messages import ChatMessage, Constraint, Prompt, Role, Sampling, ToolSpec
+from umi_local.messages import ChatMessage, Constraint, ModelInfo, Prompt, Role, Sampling, ToolSpec
 from umi_local.parse import json_calls, whole_step
 from umi_local.prompts import ChatRenderer
 from umi_local.styles.data import chat_style
@@ -274,6 +274,29 @@ def test_nothing_is_sent_on_to_another_host_nor_told_of_another_service(monkeypa
     told = [headers for _, headers in seen]
     assert all(headers["Host"] == f"127.0.0.1:{first.server_port}" for headers in told)
     assert "secret" not in str(told)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"])
+def test_a_turn_is_cancelled_while_its_server_sends_nothing(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ServerBackend, "describe", lambda *_: ModelInfo("silent", 8192))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        backend = ServerBackend(Server(f"http://127.0.0.1:{silent.getsockname()[1]}/v1"))
+
+        def cancel() -> None:
+            connection, _ = silent.accept()
+            connection.sendall(head)
+            time.sleep(0.3)
+            backend.cancel()
+            time.sleep(5)
+            connection.close()
+
+        threading.Thread(target=cancel, daemon=True).start()
+        started = time.monotonic()
+        prompt = Prompt((), (), messages=(ChatMessage("user", "Hello"),))
+        written = backend.complete(Role.SUMMARIZER, prompt, None, Sampling(max_tokens=4))
+        assert not written.finished and not written.text
+        assert time.monotonic() - started < 4
+        backend.close()
 
 
 def test_what_stays_on_this_computer_goes_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,6 +285,18 @@ def test_the_program_can_mount_nothing_and_gains_no_capability() -> None:
 
 
 @isolated
+def test_the_program_can_make_no_namespace_to_mount_in() -> None:
+    users_and_mounts = 0x10000000 | 0x00020000
+    assert run(f"import ctypes\nprint(ctypes.CDLL(None).unshare({users_and_mounts}))") == "-1"
+
+
+@isolated
+def test_a_name_that_is_no_text_is_no_way_past_the_watch() -> None:
+    named = "ctypes.CDLL(None).prctl(15, b'aaaaaaaaaaaaaa\\xc3\\xa9', 0, 0, 0)"  # cut inside of a character
+    assert run(f"import ctypes, time\n{named}\ntime.sleep(0.3)\nprint('ok')") == "ok"
+
+
+@isolated
 def test_a_python_that_is_reached_by_links_runs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a virtual environment whose Python is a link to a link elsewhere."""
     (tmp_path / "elsewhere").mkdir()

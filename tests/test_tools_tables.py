@@ -228,11 +228,14 @@ def test_a_long_plan_without_blanks_is_looked_through_at_once() -> None:
         "ghost.csv and sales.csv",
         "sales.csv.gz",
         "../.. sales.csv",
+        "latest.csv",
     ],
 )
 def test_where_another_table_may_be_meant_nothing_is_narrowed(context: ToolContext, text: str) -> None:
     put(context, "old sales.csv", "a,b\n1,2\n")
     put(context, "stock.json", '[{"a": 1}]')
+    put(context, "2026.dat", "a,b\n1,2\n")
+    (context.workspace.root / "latest.csv").symlink_to("2026.dat")
     assert named_tables(context, text, "") is None
     assert named_tables(context, "Use query_table to query sales.csv. Next: caller.", "") is not None
 

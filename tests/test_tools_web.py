@@ -146,6 +146,7 @@ def test_one_inner_address_among_public_ones_refuses_the_host() -> None:
         "javascript:alert(1)",
         "http://h:99999/",
         "http://⒈⒉/",
+        "http://xn--/",
     ],
 )
 def test_what_is_no_web_address_is_refused(url: str) -> None:

@@ -15,6 +15,7 @@ from umi_local.toolbox import ToolContext, ToolError, Workspace
 MAX_SEARCHED_FILES = 5_000
 _SHOWN = 12  # names of a folder
 _MEANT = 3  # files that are offered in place of one
+_READINGS = 8  # of one path, each of the name that the one before gave
 _ALIKE = 0.75  # of the letters, without the ending
 
 
@@ -29,9 +30,13 @@ def place(workspace: Workspace, path: str) -> Path:
     Raises:
         ToolError: it lies outside of the workspace, or is no path.
     """
-    there = next((real for real in _readings(workspace, path, _plain(path), _inside(path)) if real.exists()), None)
-    # Whether it is there makes no difference to what is said of a file that may not be seen.
-    return there or workspace.resolve(_inside(path) or ".")
+
+    def read(path: str) -> Path:
+        there = next((real for real in _readings(workspace, path, _plain(path), _inside(path)) if real.exists()), None)
+        # Whether it is there makes no difference to what is said of a file that may not be seen.
+        return there or workspace.resolve(_inside(path) or ".")
+
+    return _settled(workspace, path, read)
 
 
 def place_for(workspace: Workspace, path: str) -> Path:
@@ -40,10 +45,25 @@ def place_for(workspace: Workspace, path: str) -> Path:
     Raises:
         ToolError: it lies outside of the workspace, or is no path.
     """
-    plain, inside = _plain(path), _inside(path)
-    there = (real for real in _readings(workspace, path, plain, inside) if real.exists())
-    new = (real for real in _readings(workspace, plain, inside) if real.parent.is_dir())
-    return next(chain(there, new), None) or workspace.resolve(plain)
+
+    def read(path: str) -> Path:
+        plain, inside = _plain(path), _inside(path)
+        there = (real for real in _readings(workspace, path, plain, inside) if real.exists())
+        new = (real for real in _readings(workspace, plain, inside) if real.parent.is_dir())
+        return next(chain(there, new), None) or workspace.resolve(plain)
+
+    return _settled(workspace, path, read)
+
+
+def _settled(workspace: Workspace, path: str, read: Callable[[str], Path]) -> Path:
+    """What a path is read as once its name there is read as itself: rules see that name, and a tool reads it again."""
+    for _ in range(_READINGS):
+        real = read(path)
+        name = workspace.name(real)
+        if name == path:
+            return real
+        path = name
+    raise ToolError(f"{path!r} is not a usable path.")
 
 
 def _readings(workspace: Workspace, *paths: str) -> Iterator[Path]:

@@ -49,7 +49,7 @@ def named_tables(context: ToolContext, plan: str, said: str) -> Mapping[str, Any
             if before and context.workspace.resolve(f"{before} {path}").exists():
                 continue  # the name began with the word before it
             file = context.workspace.file(path)
-            if KINDS[file.suffix.lower()] == "csv" and context.permitted(path_scope(context, {"path": path})):
+            if KINDS.get(file.suffix.lower()) == "csv" and context.permitted(path_scope(context, {"path": path})):
                 names, whole = context.workspace.columns(file, _LONGEST_HEADER)
                 columns[path] = names if whole and len(names) > 1 else []  # a single one may be a title
     if not columns or not all(columns.values()):

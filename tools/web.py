@@ -157,16 +157,14 @@ def _checked(url: str, origin: httpx.URL | None = None) -> httpx.URL:
 
     try:
         parsed = httpx.URL(origin or "").join(url.strip())
-    except httpx.InvalidURL:
+        host = parsed.host.rstrip(".")
+    except (httpx.InvalidURL, UnicodeError):  # the latter of a host's name in the alphabets of the world
         raise ToolError(f"{url!r} is not a web address.") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > 65535:
+    if parsed.scheme not in ("http", "https") or not host or (parsed.port or 0) > 65535:
         raise ToolError(f"{url!r} is not a web address; it must start with http:// or https://.")
     if parsed.userinfo:
         raise ToolError("A web address with a user name or password is not fetched.")
     path, mark, query = parsed.raw_path.decode("ascii").partition("?")
-    host = parsed.host.rstrip(".")
-    if not host:
-        raise ToolError(f"{url!r} is not a web address.")
     return parsed.copy_with(host=host, raw_path=f"{_normal(path)}{mark}{query}".encode("ascii"), fragment=None)
 
 

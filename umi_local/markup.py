@@ -180,15 +180,15 @@ def _placeholder(index: int) -> str:
 
 def _fill(rendered: str, contents: Sequence[tuple[Segment, ...]]) -> tuple[Segment, ...]:
     segments: list[Segment] = []
+    known = {str(index): content for index, content in enumerate(contents)}
     head, *rest = rendered.split(_OPEN)
     segments.append(Segment(head, True))
     for piece in rest:
         index, closed, text = piece.partition(_CLOSE)
-        if not closed:
-            raise ConfigError(
-                "The model's chat template cuts what is said.", "Name its markup with `markup` in a pack manifest."
-            )
-        segments += [*contents[int(index)], Segment(text, True)]
+        if not closed or index not in known:
+            does = "makes up what was said" if closed else "cuts what is said"
+            raise ConfigError(f"The model's chat template {does}.", "Name its markup with `markup` in a pack manifest.")
+        segments += [*known[index], Segment(text, True)]
     return tuple(s for s in segments if s.text)
 
 

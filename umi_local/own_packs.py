@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from umi_local.errors import ConfigError, UsageError
 from umi_local.manifest import LocalSource, RolePack
 from umi_local.packs import load_pack
@@ -36,7 +38,7 @@ def add_to_pack(name: str, model: OwnModel, roles: Iterable[str], style: str = "
 
     Raises:
         UsageError: the name is that of a pack that ships.
-        ConfigError: the manifest that is there is wrong.
+        ConfigError: the manifest that is there is wrong, or the model's file can be in none.
         StorageError: it cannot be written.
     """
     import tomli_w
@@ -56,7 +58,12 @@ def add_to_pack(name: str, model: OwnModel, roles: Iterable[str], style: str = "
             played[role] = entry
     used = {file for given in played.values() for file in given.values()}
     manifest["files"] = {file: about for file, about in files.items() if file in used}
-    RolePack.model_validate(manifest)
+    try:
+        RolePack.model_validate(manifest)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what, told = first["loc"][-1], first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{str(model.path)!r} cannot be in a pack: {what}: {told}.", "Use another file.") from None
     draft = path.with_name(f".{path.name}.part")
     try:
         draft.write_text(tomli_w.dumps(manifest), encoding="utf-8")

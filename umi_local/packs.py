@@ -53,7 +53,10 @@ def _manifests() -> Mapping[str, Path]:
 
 def _manifest_path(reference: str) -> Path:
     if _is_path(reference):
-        return Path(reference).expanduser()
+        try:
+            return Path(reference).expanduser()
+        except RuntimeError:  # ~SOMEBODY
+            raise ConfigError(f"There is no home folder for {reference!r}.", "Check the path.") from None
     known = _manifests()
     if reference in known:
         return known[reference]
@@ -71,6 +74,8 @@ def _validated(path: Path, origin: Origin) -> RolePack:
         raise ConfigError(f"The pack manifest {path} cannot be read: {error.strerror}.", "Check the path.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.", "Correct the file.") from None
+    except ValueError:  # a NUL in it
+        raise ConfigError(f"{str(path)!r} is no path of a pack manifest.", "Check the path.") from None
     try:
         return RolePack.model_validate(data, context=origin)
     except ValidationError as error:

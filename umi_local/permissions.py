@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from umi_local.errors import ConfigError, UsageError
+from umi_local.mcp.tools import prefix_of
 from umi_local.paths import audit_file, cannot_write, config_dir, journals_dir
 from umi_local.settings import Permissions, Settings
 from umi_local.toolbox import PROJECT_FILE, Approval, ApprovalRequest, AuditLog, Journal, Rule, Ruling, policy_of
@@ -108,7 +109,7 @@ def take_back_of(server: str) -> None:
         StorageError: it cannot be written down.
     """
     for rule in kept_rules():
-        if rule.tool.startswith(f"{server}__"):
+        if rule.tool.startswith(prefix_of(server)):
             take_back(str(rule))
 
 

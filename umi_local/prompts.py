@@ -159,6 +159,8 @@ class FlatRenderer:
         if words.documents:
             trunk += [Segment(f"{self.style.documents_line}\n", True), *self._documents(trajectory.tools)]
         constant = len(trunk)
+        if words.documents and trajectory.found:
+            trunk += self._documents(trajectory.found)
         if trajectory.context:
             trunk += [Segment(trajectory.context, False), Segment("\n", True)]
         trunk += [Segment(f"{words.history_line or self.style.history_line}\n", True), *self._history(trajectory)]
@@ -191,7 +193,7 @@ class FlatRenderer:
     def _suffix(self, trajectory: Trajectory, lines: Sequence[str], marker: str) -> list[Segment]:
         """The role's instruction lines; what comes from the run in them is content, not markup."""
         thought = plan_text(trajectory.steps[-1]) if trajectory.steps else ""
-        names = ", ".join(tool.name for tool in trajectory.tools)
+        names = ", ".join(tool.name for tool in trajectory.callable_tools)
         segments = [Segment("\n", True)]
         for line in lines:
             for i, part in enumerate(line.replace("$names", "$thought\0").split("$thought")):

@@ -7,13 +7,13 @@ time-outs, streaming. It comes with the extra [servers].
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 from umi_local.backends.server import KEY_VARIABLE, Server
@@ -100,12 +100,10 @@ class ServerBackend:
         return Completion(text, written.finished, written.usage(time.monotonic() - started))
 
     def cancel(self) -> None:
-        """Stop every turn; one whose server has not begun to answer stops when it does."""
+        """Stop every turn at once; its server hears of it when it next sends something."""
         for turn in list(self._turns):
             turn.cancelled = True
-            if turn.stream is not None:
-                with contextlib.suppress(Exception):  # whatever state the connection is in, it is given up
-                    turn.stream.close()
+            turn.pieces.put(None)
 
     def close(self) -> None:
         self.cancel()
@@ -142,35 +140,38 @@ class ServerBackend:
         """Raises _FormRefused where another form of the schema may do."""
         written, turn = _Written(), _Turn()
         self._turns.add(turn)
+        # A thread that may be left behind: nothing wakes it while the server sends nothing.
+        threading.Thread(target=self._read, args=(request, turn), daemon=True).start()
         try:
-            turn.stream = self._client.chat.completions.create(**request)
-            chunks = iter(turn.stream)
-            while (chunk := self._next(chunks, turn)) is not None:
-                written.take(chunk, on_text)
-        except self._openai.OpenAIError as error:
-            raise self._failure(error, request) from None
+            while (piece := turn.pieces.get()) is not None and not turn.cancelled:
+                if isinstance(piece, Exception):
+                    raise self._failure(piece, request) from None
+                written.take(piece, on_text)
         finally:
             self._turns.discard(turn)
         if not written.ended and not turn.cancelled:
-            raise ModelFailed(f"The server {self._server.host} broke off its answer.", "Ask again, or see its log.")
+            raise self._broken_off()
         written.finished = written.finished and not turn.cancelled
         return written
 
-    def _next(self, chunks: Iterator[Any], turn: _Turn) -> Any:
-        """The next piece of a stream; None at its end or once the turn is cancelled."""
-        if turn.cancelled:
-            return None
+    def _read(self, request: Mapping[str, Any], turn: _Turn) -> None:
+        """Hand on what the server answers, piece by piece, then None or what went wrong."""
         try:
-            return next(chunks, None)
-        except Exception as error:  # a connection closed while it is read shows as any of several packages' errors
-            if turn.cancelled:
-                return None
-            if isinstance(error, self._openai.OpenAIError):
-                raise
-            broke_off = f"The server {self._server.host} broke off its answer."
-            raise ModelFailed(broke_off, "Ask again, or see its log.") from None
+            with self._client.chat.completions.create(**request) as stream:
+                for chunk in stream:
+                    if turn not in self._turns:  # nobody reads it any more
+                        return
+                    turn.pieces.put(chunk)
+            turn.pieces.put(None)
+        except Exception as error:  # a connection that breaks shows as any of several packages' errors
+            turn.pieces.put(error)
+
+    def _broken_off(self) -> ModelFailed:
+        return ModelFailed(f"The server {self._server.host} broke off its answer.", "Ask again, or see its log.")
 
     def _failure(self, error: Exception, request: Mapping[str, Any]) -> Exception:
+        if not isinstance(error, self._openai.OpenAIError):
+            return self._broken_off()
         if request.get("response_format", {}).get("type") == "json_schema" and "response_format" in str(error):
             return _FormRefused()
         return self._translated(error)
@@ -202,9 +203,9 @@ class ServerBackend:
 
 @dataclass(eq=False)
 class _Turn:
-    """A turn that is going on. `stream` is there once the server has begun to answer."""
+    """A turn that is going on, with what its server has sent: chunks, then None or an error."""
 
-    stream: Any = None
+    pieces: SimpleQueue[Any] = field(default_factory=SimpleQueue)
     cancelled: bool = False
 
 

@@ -30,7 +30,7 @@ class Connection:
     """Speaks with a server from a thread of its own, in which the SDK's event loop runs.
 
     Every method raises ToolError, with a sentence for the planner, when the server cannot be started, does not answer
-    in time or has died; the next call starts it again.
+    in time or has died; the next call starts it again. Stopped, where `stop` is set before that.
     """
 
     def __init__(self, name: str, server: Server) -> None:
@@ -41,16 +41,16 @@ class Connection:
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
 
-    def tools(self) -> list[dict[str, Any]]:
+    def tools(self, stop: threading.Event | None = None) -> list[dict[str, Any]]:
         """Every tool's `name`, `description` and `parameters`, as the server describes them now."""
         with self._turn:
-            client = self._running()
-            return list(self._wait(self._list(client), _START_SECONDS))
+            client = self._running(stop)
+            return list(self._wait(self._list(client), _START_SECONDS, stop))
 
     def call(self, tool: str, arguments: Mapping[str, Any], stop: threading.Event | None = None) -> str:
         """The text of a tool's result. A result that is an error, too, raises ToolError, with the server's words."""
         with self._turn:
-            client = self._running()
+            client = self._running(stop)
             result = self._wait(client.call_tool(tool, dict(arguments)), self._server.timeout, stop)
         text = _text(result.content)
         if result.is_error:
@@ -66,7 +66,7 @@ class Connection:
                 loop.call_soon_threadsafe(end)
             thread.join(5)
 
-    def _running(self) -> Client:
+    def _running(self, stop: threading.Event | None) -> Client:
         if self._client is not None and self._thread is not None and self._thread.is_alive():
             return self._client
         self.close()
@@ -74,7 +74,10 @@ class Connection:
         self._thread = threading.Thread(target=self._serve, args=(ready,), daemon=True)
         self._thread.start()
         try:
-            self._client = ready.result(_START_SECONDS)
+            self._client = waited_for(ready, _START_SECONDS, stop)
+        except Stopped:
+            self.close()
+            raise
         except FutureTimeout:
             self.close()
             raise ToolError(f"The MCP server {self._name} did not start within {_START_SECONDS:g} seconds.") from None
@@ -158,6 +161,8 @@ class Connection:
             self.close()
             raise ToolError(f"The MCP server {self._name} did not answer within {seconds:g} seconds.") from None
         except Exception as error:  # a server may answer with anything, or die
+            if _lives_on(error):
+                raise ToolError(f"The MCP server {self._name} refused: {_told(error)}.") from None
             self.close()
             raise ToolError(f"The MCP server {self._name} failed: {_told(error)}.") from None
 
@@ -167,6 +172,16 @@ def _text(content: Sequence[Any]) -> str:
     parts = [part.text if part.type == "text" else f"[{part.type} left out]" for part in content]
     text = "\n".join(parts)
     return text if len(text) <= _LARGEST_RESULT else f"{text[:_LARGEST_RESULT]}\n[cut]"
+
+
+def _lives_on(error: Exception) -> bool:
+    """Whether it is a server's own word, such as on arguments that it does not take, and not that of the SDK on a
+    connection that is of no more use."""
+    from mcp import MCPError
+    from mcp.types import CONNECTION_CLOSED, INVALID_REQUEST, PARSE_ERROR, REQUEST_TIMEOUT
+
+    lost = (CONNECTION_CLOSED, INVALID_REQUEST, PARSE_ERROR, REQUEST_TIMEOUT)
+    return isinstance(error, MCPError) and error.code not in lost
 
 
 def _told(error: BaseException) -> str:

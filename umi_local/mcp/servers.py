@@ -26,8 +26,15 @@ from umi_local.paths import cannot_write
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
 _REFERENCE = re.compile(r"\$\{(env|keyring):([^}]+)\}")
-_SECRET = re.compile(r"key|token|secret|passw|auth|credential|cookie", re.IGNORECASE)
-_SECRET_OPTION = re.compile(r"-+(?:\w+[-_])*(?:api[-_]?key|token|secret|passw\w*|pat|credentials?)", re.IGNORECASE)
+_ANY_REFERENCE = re.compile(r"\$\{[^}]+\}")  # some programs follow such a thing in their arguments by themselves
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # of a name in any way of joining words
+_SECRET = re.compile(
+    r"\w*(?:keys?|token|secrets?|passw\w*|passphrase|credentials?|cookies?)|pat|bearer|o?auth|auth(?:oriz|entic)ation"
+)
+_SECRET_OPTION = re.compile(
+    r"-+(?:\w+[-_])*(?:(?:api|access|secret)[-_]?key|token|secret|passw\w*|pat|credentials?)", re.IGNORECASE
+)
+_SECRET_HEADER = re.compile(r"\bAuthorization\s*[:=](.*)|\bBearer\s(.*)", re.IGNORECASE | re.DOTALL)
 _PASSWORD = re.compile(r"://[^/\s:@]*:(?!\$\{)[^/\s@]+@")  # in an address
 _INSTEAD = "write ${env:NAME} or ${keyring:SERVICE/USER}"
 
@@ -58,7 +65,7 @@ class Server(BaseModel):
     @classmethod
     def _no_secrets(cls, values: dict[str, str]) -> dict[str, str]:
         for name, value in values.items():
-            if (_SECRET.search(name) and not _is_reference(value)) or _PASSWORD.search(value):
+            if (_sounds_secret(name) and not _is_reference(value)) or _PASSWORD.search(value):
                 raise ValueError(f"{name} looks like a secret; {_INSTEAD}")
         return values
 
@@ -71,13 +78,17 @@ class Server(BaseModel):
             secret = _SECRET_OPTION.fullmatch(name) and given and not _is_reference(given)
             if secret or _PASSWORD.search(option):
                 raise ValueError(f"{name} looks like a secret; {_INSTEAD}")
+            header = _SECRET_HEADER.search(option)
+            told = header and (header[1] or header[2] or "").strip()
+            if told and not _is_reference(told, _ANY_REFERENCE):
+                raise ValueError(f"a header in its arguments looks like a secret; {_INSTEAD}")
         return args
 
     @field_validator("url")
     @classmethod
     def _no_secret_in_address(cls, url: str) -> str:
         for name, value in parse_qsl(urlsplit(url).query):
-            if _SECRET.search(name) and not _is_reference(value):
+            if _sounds_secret(name) and not _is_reference(value):
                 raise ValueError(f"{name} in the address looks like a secret; {_INSTEAD}")
         if _PASSWORD.search(url):
             raise ValueError(f"the address holds a password; {_INSTEAD}")
@@ -155,9 +166,13 @@ def followed(text: str) -> str:
     return _REFERENCE.sub(_looked_up, text)
 
 
-def _is_reference(value: str) -> bool:
+def _sounds_secret(name: str) -> bool:
+    return any(_SECRET.fullmatch(word.lower()) for word in _WORD.findall(name))
+
+
+def _is_reference(value: str, reference: re.Pattern[str] = _REFERENCE) -> bool:
     """Whether nothing but references, and the scheme of a header, makes up a value."""
-    rest = _REFERENCE.sub("", value)
+    rest = reference.sub("", value)
     return rest != value and rest.strip().lower() in ("", "bearer", "basic", "token")
 
 

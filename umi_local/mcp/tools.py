@@ -25,6 +25,10 @@ _LONGEST_DESCRIPTION = 400  # characters; a small model reads every one of them 
 _LONGEST_NAME = 64
 _LARGEST_SCHEMA = 20_000  # characters
 _DEEPEST = 12
+_HERE = "#/$defs/"
+# What holds schemas by names, which may be called as keywords are, and what holds values, which are no schemas.
+_NAMED = ("properties", "$defs", "patternProperties", "dependentSchemas")
+_VALUES = ("enum", "const")
 # What only costs tokens, or what llguidance's grammars do not know: the server checks it anyway.
 _DROPPED = {"$schema", "$id", "$comment", "title", "default", "examples", "format", "pattern", "deprecated", "readOnly"}
 
@@ -41,7 +45,7 @@ class Offer:
     def name(self) -> str:
         """The name that models and rules know: `server__tool`."""
         plain = re.sub(r"\W+", "_", str(self.described["name"]), flags=re.ASCII).strip("_")
-        return f"{self.server.replace('-', '_')}__{plain}"[:_LONGEST_NAME]
+        return f"{prefix_of(self.server)}{plain}"[:_LONGEST_NAME]
 
     @property
     def digest(self) -> str:
@@ -57,14 +61,12 @@ class SchemaTool(Tool):
     """A tool whose arguments are checked against a JSON Schema instead of a function's types."""
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        from jsonschema import Draft202012Validator, SchemaError
+        from jsonschema import Draft202012Validator
         from referencing.exceptions import Unresolvable
 
-        schema = dict(self.spec.parameters)
         try:
-            Draft202012Validator.check_schema(schema)
-            problems = list(Draft202012Validator(schema).iter_errors(dict(arguments)))
-        except (SchemaError, Unresolvable, RecursionError) as error:
+            problems = list(Draft202012Validator(dict(self.spec.parameters)).iter_errors(dict(arguments)))
+        except (Unresolvable, RecursionError) as error:
             told = f"The arguments of {self.name} cannot be checked by its schema: {type(error).__name__}."
             raise ToolError(told) from None
         if problems:
@@ -97,7 +99,7 @@ class Manager:
         """
         connection = self.connection(server)
         if server not in self._checked:
-            offers = (Offer(server, described) for described in connection.tools())
+            offers = (Offer(server, described) for described in connection.tools(stop))
             self._checked[server] = {str(offer.described["name"]): offer.digest for offer in offers}
         if self._checked[server].get(tool) != digest:
             remedy = f"Look at what it says now: umi-local tools trust {server}"
@@ -153,14 +155,15 @@ def trust(pins: Path, server: str, offers: Iterable[Offer]) -> None:
 
 
 def tools_of(manager: Manager, file: ServerFile, pins: Path) -> tuple[Tool, ...]:
-    """The trusted tools of all servers that are on. No server is started for it."""
+    """The trusted tools of all servers that are on, as far as they can be used. No server is started for it."""
     known = _pinned(pins)
     servers = {name for name, server in file.read().items() if not server.disabled}
     tools: dict[str, Tool] = {}
     for server in sorted(servers & set(known)):
         for described in known[server]:
-            offer = Offer(server, described)
-            tools.setdefault(offer.name, _tool(manager, offer))
+            offer = _judged(Offer(server, described))
+            if not offer.problem:
+                tools.setdefault(offer.name, _tool(manager, offer))
     return tuple(tools.values())
 
 
@@ -169,18 +172,29 @@ def trusted_names(pins: Path) -> dict[str, list[str]]:
     return {server: [str(described["name"]) for described in listed] for server, listed in _pinned(pins).items()}
 
 
+def prefix_of(server: str) -> str:
+    """How the names begin that models and rules know a server's tools by."""
+    return f"{server.replace('-', '_')}__"
+
+
 def narrowed(schema: Any) -> dict[str, Any]:
     """A JSON Schema without what a grammar cannot hold a call to, closed for other keys.
 
     Raises:
-        ToolError: it is none of an object, too large, too deep, or refers to what is elsewhere.
+        ToolError: it is none of an object, too large, too deep, no valid schema, or refers to what is elsewhere.
     """
+    from jsonschema import Draft202012Validator, SchemaError
+
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         raise ToolError("its arguments are not described as an object")
     if len(json.dumps(schema)) > _LARGEST_SCHEMA:
         raise ToolError("its schema is too large")
     found = _narrow(schema, 0)
     assert isinstance(found, dict)
+    try:
+        Draft202012Validator.check_schema(found)
+    except SchemaError:
+        raise ToolError("its schema is not one of JSON Schema's draft 2020-12") from None
     return {"type": "object", "properties": {}, "required": [], **found, "additionalProperties": False}
 
 
@@ -198,17 +212,28 @@ def _narrow(schema: Any, depth: int) -> Any:
         return [_narrow(item, depth + 1) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if not str(schema.get("$ref", "#/$defs/")).startswith("#/$defs/"):
+    schema = _of_today(schema)
+    if not str(schema.get("$ref", _HERE)).startswith(_HERE):
         raise ToolError("its schema refers to another document")
-    names = schema.get("properties", {})
-    if not isinstance(names, dict):
-        raise ToolError("its properties are not described by name")
-    kept = {key: _narrow(value, depth + 1) for key, value in schema.items() if key not in _DROPPED}
-    if "properties" in schema:  # they may have any name, also those that are dropped as keywords
-        kept["properties"] = {name: _narrow(value, depth + 1) for name, value in names.items()}
+    kept: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _NAMED:
+            if not isinstance(value, dict):
+                raise ToolError(f"its {key} are not described by name")
+            kept[key] = {name: _narrow(inner, depth + 1) for name, inner in value.items()}
+        elif key not in _DROPPED:
+            kept[key] = value if key in _VALUES else _narrow(value, depth + 1)
     if "description" in kept and isinstance(kept["description"], str):
         kept["description"] = plain_text(kept["description"])
     return kept
+
+
+def _of_today(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema whose definitions stand where they did up to draft 7 as draft 2020-12 has it."""
+    found = {"$defs" if key == "definitions" else key: value for key, value in schema.items()}
+    if isinstance(found.get("$ref"), str):
+        found["$ref"] = re.sub("^#/definitions/", _HERE, found["$ref"])
+    return found
 
 
 def _tool(manager: Manager, offer: Offer) -> Tool:

@@ -91,12 +91,12 @@ class Approval:
 
     def saw(self, tool: Tool) -> None:
         """Note that a tool's result has been read."""
-        if (tool.untrusted or _is_free(tool)) and (not self.taint or self.foreseen):
+        if _brings_outside_text(tool) and (not self.taint or self.foreseen):
             self.taint, self.foreseen = _tainted_by(tool.name), False
 
     def saw_answers(self, tools: Iterable[Tool]) -> None:
         """Note earlier answers of which nobody knows what they were made of, where these tools could be called."""
-        if any(tool.untrusted for tool in tools):
+        if any(map(_brings_outside_text, tools)):
             self.taint = self.taint or _ANSWERED
 
     def saw_piped(self) -> None:
@@ -105,13 +105,13 @@ class Approval:
 
 
 def taint_of(runs: Iterable[Trajectory], tools: Iterable[Tool]) -> str:
-    """Why what follows these runs is tainted: an untrusted tool's result is part of the conversation. Else empty.
+    """Why what follows these runs is tainted: a result from outside is part of the conversation. Else empty.
 
     Args:
         tools: all that are known, also those that nobody listed: a tool that is not among them is one from outside
             that has gone, such as an MCP server's.
     """
-    trusted = {NO_CALL.name, FIND_TOOLS, *(tool.name for tool in tools if not tool.untrusted)}
+    trusted = {NO_CALL.name, FIND_TOOLS, *(tool.name for tool in tools if not _brings_outside_text(tool))}
     for run in runs:
         if run.outside:
             return _PIPED
@@ -122,9 +122,9 @@ def taint_of(runs: Iterable[Trajectory], tools: Iterable[Tool]) -> str:
     return ""
 
 
-def _is_free(tool: Tool) -> bool:
-    """Whether a tool runs programs that nothing keeps from the network."""
-    return tool.effect is Effect.EXECUTES and isolation() is Isolation.NONE
+def _brings_outside_text(tool: Tool) -> bool:
+    """Whether a result may be somebody else's: also that of programs which nothing keeps from the network."""
+    return tool.untrusted or (tool.effect is Effect.EXECUTES and isolation() is Isolation.NONE)
 
 
 def _tainted_by(tool: str) -> str:

@@ -59,7 +59,7 @@ class AuditLog:
             return
         for path in (self._older(self.path), self.path):
             if path.is_file():
-                for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
                     try:
                         yield json.loads(line)
                     except ValueError:

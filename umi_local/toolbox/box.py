@@ -41,7 +41,11 @@ class LocalToolbox:
 
     def narrowed(self, plan: str, said: str) -> Mapping[str, Mapping[str, Any]]:
         """Closer schemas from what a plan speaks of, as far as no rule denies a look at it."""
-        found = {tool.name: tool.narrow(self._looking(tool), plan, said) for tool in self._listed if tool.narrow}
+        found: dict[str, Mapping[str, Any]] = {}
+        for tool in self._listed:
+            if tool.narrow:
+                with suppress(Exception):  # a guess, which a user's own tool may make, ends no run
+                    found[tool.name] = tool.narrow(self._looking(tool), plan, said) or {}
         return {name: schema for name, schema in found.items() if schema}
 
     def _looking(self, tool: Tool) -> ToolContext:
@@ -73,18 +77,20 @@ class LocalToolbox:
         try:
             arguments = tool.validate(call.arguments)
             scope = tool.scope(self.context, arguments) if tool.scope else arguments
-        except ToolError as error:
-            return self._refused(call, tool.effect.value, str(error))
+        except Exception as error:  # as below
+            return self._refused(call, tool.effect.value, _failure(tool, error))
         try:
             shown = partial(self._request, tool, arguments, scope)
             refusal = self.approval.refusal(tool, {**arguments, **scope}, shown)
             if refusal:
                 return Observation(refusal, is_error=True, denied=True)
-            if tool.scope and tool.scope(self.context, arguments) != scope:
+            # What was allowed is what is done: not a link to it, which may lead elsewhere a moment later.
+            allowed = arguments | {name: value for name, value in scope.items() if arguments.get(name)}
+            # Nor what its name is read as, when the tool reads it once more.
+            if tool.scope and any(tool.scope(self.context, read) != scope for read in (arguments, allowed)):
                 told = f"What {tool.name} would have touched has changed since it was allowed, so it was left."
                 return self._refused(call, tool.effect.value, told)
-            # What was allowed is what is done: not a link to it, which may lead elsewhere a moment later.
-            arguments |= {name: value for name, value in scope.items() if arguments.get(name)}
+            arguments = allowed
             if self.context.stop.is_set():
                 raise Stopped
             self.approval.saw(tool)
@@ -94,10 +100,8 @@ class LocalToolbox:
             if isinstance(result, Found):
                 return Observation(result.text, found=result.tools)
             return Observation(as_text(result), changes=changes)
-        except ToolError as error:
-            return Observation(str(error), is_error=True)
         except Exception as error:  # a user's own tool may raise anything; the run must go on
-            return Observation(f"{tool.name} failed: {type(error).__name__}: {error}", is_error=True)
+            return Observation(_failure(tool, error), is_error=True)
 
     def _changes(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
         """What a call is about to change, for whoever reads the run later; nothing where that is very long."""
@@ -121,6 +125,10 @@ class LocalToolbox:
         return ApprovalRequest(
             tool.name, tool.effect.value, arguments, preview, reason, always if always.is_writable else None
         )
+
+
+def _failure(tool: Tool, error: Exception) -> str:
+    return str(error) if isinstance(error, ToolError) else f"{tool.name} failed: {type(error).__name__}: {error}"
 
 
 def as_text(result: Any) -> str:

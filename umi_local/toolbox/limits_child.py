@@ -45,7 +45,7 @@ def _threads_of_user() -> int:
     count = 0
     for number in _numbers():
         try:
-            status = dict(line.split(":", 1) for line in (number / "status").read_text().splitlines())
+            status = dict(line.split(":", 1) for line in (number / "status").read_text(errors="replace").splitlines())
         except OSError:
             continue
         if int(status["Uid"].split()[0]) == os.getuid():
@@ -89,7 +89,7 @@ def _excess(limits: dict[str, int]) -> str:
 def _memory_of(number: Path) -> int:
     """A process's own bytes and those that it shares by intent; files it has mapped cost nothing."""
     try:
-        lines = (number / "status").read_text().splitlines()
+        lines = (number / "status").read_text(errors="replace").splitlines()
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))

@@ -72,8 +72,10 @@ def _restrict(target: Path, attributes: int, depth: int = 0) -> None:
 def _make_world(folder: str, readable: list[str], size: int) -> None:
     _mount("", Path("/"), "", _RECURSIVE | _PRIVATE)
     held = {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
-    root = Path(folder)  # whatever is mounted here is seen by us alone
-    _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, "size=1m,mode=755")
+    top = Path(folder)  # whatever is mounted here is seen by us alone
+    _mount("tmpfs", top, "tmpfs", _NOSUID | _NODEV, "size=1m,mode=755")
+    root = top / "world"
+    root.mkdir()
     for path in readable:
         _bind(path, root, _PLAIN)
     for device in _DEVICES:
@@ -87,10 +89,13 @@ def _make_world(folder: str, readable: list[str], size: int) -> None:
     processes.mkdir()
     with contextlib.suppress(OSError):  # not allowed inside some containers; programs get on without
         _mount("proc", processes, "proc", _NOSUID | _NODEV | _NOEXEC)
-    _restrict(root, _READ_ONLY)
-    os.chdir(root)
+    _restrict(top, _READ_ONLY)
+    os.chdir(top)
     _checked(libc.syscall(_pivot_root(), b".", b"."), "changing the root")
     _checked(libc.umount2(b".", _DETACH), "leaving the outer world")
+    # A process whose root is not that of its mounts may make no user namespace, in which it could mount file systems
+    # whose memory nobody counts.
+    os.chroot(root.name)
     os.chdir(folder)
 
 

@@ -8,8 +8,8 @@
 `*` and `?` stand for characters but not for `/`; `**` stands for any; a backslash takes a meaning away. A pattern with
 a comma, bracket or line break is written as a JSON string. Arguments are compared in the form in which the tool will
 understand them: a path as the file it leads to, whatever `..` and links it is made of. What a server from outside makes
-of an argument nobody knows: one with `..` in it fits no pattern that allows, and fits one that denies or asks also by
-where it leads.
+of an argument nobody knows: one with `..` in it fits no pattern that allows, and each fits one that denies or asks also
+by the path that it is without `.`, `..`, doubled slashes and `%xx`.
 
 Deny wins over ask, ask over allow. What no rule speaks of is asked for if the tool says so.
 """
@@ -29,6 +29,7 @@ _FLAG = "--"  # how the origin of a rule of the command line begins
 _RULE = re.compile(r"\s*([\w*?-]+)(!?)\s*(?:\((.*)\))?\s*", re.DOTALL)
 _ARGUMENT = re.compile(r'\s*([^\s=,()"]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^,"]*)\s*(?:,|$)', re.DOTALL)
 _GLOB = re.compile(r"\\(.)|(\*\*)|(\*)|(\?)|(.)", re.DOTALL)
+_SCHEME = re.compile(r"(?:[A-Za-z][\w+.-]*://)?")
 _PLAIN = re.compile(r'(?!\s)[^,"()\n\r]*(?<!\s)')
 
 
@@ -106,11 +107,9 @@ class Rule:
     def _meant(self, pattern: str, value: str) -> bool:
         fits = _regex(pattern).fullmatch(value) is not None
         plain = unquote(value).replace("\\", "/")
-        if ".." not in plain.split("/"):
-            return fits
-        if self.ruling is Ruling.ALLOW:
-            return fits and not re.search(r"(?<!\\)[*?]", pattern)
-        return fits or _regex(pattern).fullmatch(posixpath.normpath(plain)) is not None
+        if self.ruling is not Ruling.ALLOW:
+            return fits or _regex(pattern).fullmatch(_normal(plain)) is not None
+        return fits and (".." not in plain.split("/") or not re.search(r"(?<!\\)[*?]", pattern))
 
     def __str__(self) -> str:
         tool = self.tool + ("!" if self.whole else "")
@@ -156,8 +155,32 @@ def _quoted(pattern: str) -> str:
     return pattern if _PLAIN.fullmatch(pattern) else json.dumps(pattern)  # in ASCII: some characters end lines
 
 
+def _normal(path: str) -> str:
+    """The shortest way to write a path, or the one in an address."""
+    scheme = _SCHEME.match(path)
+    start = scheme.end() if scheme else 0
+    return path[:start] + posixpath.normpath(re.sub("//+", "/", path[start:]))
+
+
 def _regex(pattern: str) -> re.Pattern[str]:
-    parts = []
+    """A pattern as a regular expression that is not slow on any text: somebody else may have written it.
+
+    All stars but the last of their kind take as little as they can, and never more afterwards (`(?>...)`): whatever is
+    reached by taking more is reached by the next star as well.
+    """
+    runs = [[""]]  # what is between two `**`, as what is between two `*` each
     for escaped, everything, some, one, plain in _GLOB.findall(pattern):
-        parts.append(".*" if everything else "[^/]*" if some else "[^/]" if one else re.escape(escaped or plain))
+        if everything:
+            runs.append([""])
+        elif some:
+            runs[-1].append("")
+        else:
+            runs[-1][-1] += "[^/]" if one else re.escape(escaped or plain)
+    *before, (first, *further) = runs
+    parts = [f"(?>{'.*?' if i else ''}{run[0]}{_found_first(run[1:])})" for i, run in enumerate(before)]
+    parts += [".*" if before else "", first, _found_first(further[:-1]), *(f"[^/]*{last}" for last in further[-1:])]
     return re.compile("".join(parts), re.DOTALL)
+
+
+def _found_first(parts: Iterable[str]) -> str:
+    return "".join(f"(?>[^/]*?{part})" for part in parts)

@@ -122,9 +122,14 @@ def tool(
     Each parameter is annotated `Annotated[type, "what it is"]`; the docstring tells the model, in a line or
     two, when the tool is the right one. A parameter of type `ToolContext` is filled in by us. A tool whose
     results others have written, such as mail, is from `outside`: after it, everything risky asks again.
+
+    Raises:
+        TypeError: the function is async; nobody would await it.
     """
 
     def make(function: Callable[..., Any]) -> Tool:
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"{function.__name__} is async, and a tool is a plain function")
         arguments, context_parameter = _arguments_model(function)
         spec = ToolSpec(function.__name__, inspect.getdoc(function) or "", _schema(arguments))
         return Tool(
