@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,13 @@ from textual.widgets import Button, Static
 
 from umi_local.backends.scripted import Line
 from umi_local.conversation import Verdict
+from umi_local.permissions import kept_rules, take_back
 from umi_local.settings import Chat as ChatSettings
 from umi_local.settings import Settings
 from umi_local.setups import setup
 from umi_local.toolbox import ApprovalRequest
 from umi_local.tui.cards import CallCard, State
+from umi_local.tui.messages import ApprovalWanted
 from umi_local.tui.screens import ApprovalScreen
 
 LONG = "\n".join(f"line {number}" for number in range(60))
@@ -238,3 +241,31 @@ def test_what_is_always_allowed_is_not_asked_again_in_the_same_run(tmp_path: Pat
     talk.approve = always
     talk.ask("Write hello to a.txt, to b.txt and to a.txt")
     assert asked == ["a.txt", "b.txt"]
+
+
+def test_what_is_taken_back_elsewhere_asks_again_from_the_next_question_on(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, [*WRITE, *WRITE])
+    asked: list[ApprovalRequest] = []
+
+    def approve(request: ApprovalRequest) -> Verdict:
+        asked.append(request)
+        return Verdict.ALWAYS
+
+    talk.approve = approve
+    talk.ask("Write hello to a.txt")
+    (rule,) = kept_rules()
+    take_back(str(rule))
+    talk.ask("Write hello to a.txt")
+    assert len(asked) == 2
+
+
+def test_what_asks_while_a_run_is_being_stopped_is_denied_unseen(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        chat.app.transcript.stopping = True
+        verdict: queue.Queue[Verdict] = queue.Queue(1)
+        chat.app.post_message(ApprovalWanted(LONG_WRITE, verdict))
+        await chat.until(lambda: not verdict.empty())
+        assert verdict.get_nowait() is Verdict.DENY
+        assert not isinstance(chat.app.screen, ApprovalScreen)
+
+    play(conversation(tmp_path, []), scene)

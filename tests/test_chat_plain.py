@@ -121,3 +121,15 @@ def test_line_by_line_nothing_that_was_written_changes_again(
     assert said.strip() in captured.err
     assert "working  ...\n" in captured.err
     assert not {"\r", "\x1b"} & set(captured.err)
+
+
+def test_a_byte_that_is_no_text_does_not_end_the_chat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    backend = ScriptedBackend([*HELLO, *HELLO], context_tokens=50_000, chat_template="<|im_start|>")
+    monkeypatch.setattr("umi_local.conversation.backend_for", lambda wanted: backend)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9?\nagain\n"), encoding="utf-8"))
+    with pytest.raises(SystemExit):
+        umi_local(["chat", "--plain", "--model", str(tmp_path / "model.gguf"), "--workspace", str(tmp_path)])
+    assert capsys.readouterr().out == "Hello!\nHello!\n"

@@ -12,9 +12,10 @@ from textual.widgets import Input, OptionList, Static
 
 from umi_local.backends.scripted import Line
 from umi_local.conversation import Verdict
-from umi_local.errors import StorageError
+from umi_local.errors import ModelMissing, StorageError
 from umi_local.sessions import open_store
 from umi_local.toolbox import ApprovalRequest
+from umi_local.trajectory import StopReason
 from umi_local.tui.cards import AnswerCard, CallCard, NoteCard, QuestionCard, State, TurnCard
 from umi_local.tui.screens import SessionsScreen
 
@@ -202,5 +203,56 @@ def test_a_store_that_cannot_be_read_is_told_in_the_list(tmp_path: Path, monkeyp
         await chat.pilot.press("escape")
         await chat.pilot.pause()
         assert any("cannot be read" in notice.message for notice in chat.app._notifications)
+
+    play(talk, scene)
+
+
+def test_a_session_that_is_to_be_removed_by_its_id_is_at_hand_though_others_are_called_the_same(tmp_path: Path) -> None:
+    async def scene(chat: Chat) -> None:
+        await chat.ask("Hi")
+        elder = chat.app.conversation.session
+        await chat.pilot.press("ctrl+n")
+        await chat.ask("Hi")
+        newer = chat.app.conversation.session
+        await chat.type(f"/remove {elder}")
+        await chat.until(lambda: isinstance(chat.app.screen, SessionsScreen))
+        await chat.pilot.press("delete", "delete")
+        await chat.until(lambda: len(open_store().list()) == 1)
+        assert open_store().latest().id == newer
+
+    play(conversation(tmp_path, [*HELLO, *HELLO]), scene)
+
+
+def test_a_question_is_kept_where_no_model_is_there_to_answer_it(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, [])
+    talk._backend = None
+    with pytest.raises(ModelMissing):
+        talk.ask("What is 2 + 3?")
+    assert [(run.query, run.stop) for run in talk.runs()] == [("What is 2 + 3?", StopReason.FAILED)]
+
+
+def test_a_single_models_session_is_shown_again_as_its_own(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, SUM)
+    talk.ask("What is 2 + 3?")
+    with talk.store._database.transaction(write=True) as rows:  # as if one model had done it all
+        rows.execute("UPDATE sessions SET mode = 'single'")
+
+    async def scene(chat: Chat) -> None:
+        assert {card.title for card in chat.cards(TurnCard)} == {"Single"}
+
+    play(talk, scene)
+
+
+def test_a_session_that_cannot_be_read_is_told_and_a_new_one_can_be_had(tmp_path: Path) -> None:
+    talk = conversation(tmp_path, [*HELLO, *HELLO])
+    talk.ask("Hi")
+    with talk.store._database.transaction(write=True) as rows:
+        rows.execute("UPDATE runs SET trajectory = '{}'")
+
+    async def scene(chat: Chat) -> None:
+        assert [notice.severity for notice in chat.app._notifications] == ["error"]
+        await chat.pilot.press("ctrl+n")
+        await chat.ask("Hi")
+        assert chat.cards(AnswerCard)
 
     play(talk, scene)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from chatting import Broken
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,6 +115,52 @@ def test_an_error_of_the_user_is_one_sentence_with_its_remedy(umi: Cli) -> None:
     result = umi("sessions", "show", "nothing")
     assert (result.code, result.out) == (2, "")
     assert result.err == "error: There is no session 'nothing'. See umi-local sessions list.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("serve", "--workspace", "nosuch"), "not a folder"),
+        (("serve", "--host", "203.0.113.1"), "can be reached from other computers"),
+        (("chat", "--workspace", "~nobody/x"), "not a folder"),
+        (("bench", "--model", "~nobody/x.gguf"), "there is no file"),
+        (("sessions", "list", "--limit", "99999999999999999999"), "--limit"),
+    ],
+)
+def test_what_is_not_there_is_told_before_anything_is_fetched(umi: Cli, arguments: tuple[str, ...], told: str) -> None:
+    result = umi(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert told in result.err
+
+
+def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(umi: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = umi("serve", "--port", str(taken.getsockname()[1]))
+    assert (result.code, result.out) == (2, "")
+    assert "already in use. Give another --port." in result.err
+
+
+def test_a_working_folder_that_is_gone_is_a_sentence(tmp_path: Path) -> None:
+    script = "import os; os.rmdir(os.getcwd()); from umi_local.cli.main import run; run(['ask', 'x'])"
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path / "gone", capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"not a folder" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["--json", "--stream-json"])
+def test_who_reads_json_is_told_how_a_failed_run_ended(
+    umi: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    backend = Broken([], context_tokens=50_000, chat_template="<|im_start|>")
+    monkeypatch.setattr("umi_local.conversation.backend_for", lambda wanted: backend)
+    monkeypatch.setattr("umi_local.cli.ask.piped_text", str)
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    result = umi("ask", form, "-q", "--model", str(tmp_path / "model.gguf"), "--workspace", str(tmp_path), "Hello?")
+    assert result.code == 3
+    told = json.loads(result.out if form == "--json" else result.out.splitlines()[-1])
+    assert (told["query"], told["answer"], told["stop"]) == ("Hello?", "", "failed")
+    assert [run.stop for run in open_store().trajectories(told["session"])] == [StopReason.FAILED]
 
 
 @pytest.mark.parametrize("arguments", ["--debug sessions show nothing", "sessions show nothing --debug"])
@@ -239,6 +287,20 @@ def test_arguments_that_are_no_object_are_the_users_error(umi: Cli, arguments: s
     result = umi("tools", "run", "calculator", arguments)
     assert result.code == 2
     assert result.err.startswith("error: The arguments are not ")
+
+
+def test_a_call_with_an_odd_line_break_is_in_the_audit(umi: Cli, tmp_path: Path) -> None:
+    told = json.dumps({"path": "a.txt", "content": "x\u2028y"})
+    assert umi("tools", "run", "write_file", told, "--allow", "write_file", "--workspace", str(tmp_path)).code == 0
+    assert "allowed  write_file" in umi("sessions", "audit").out
+
+
+def test_a_tool_of_ones_own_is_begun_without_writing_over_anything(umi: Cli) -> None:
+    path, test = umi("tools", "new", "count_words").out.splitlines()
+    Path(path).unlink()
+    Path(test).write_text("mine")
+    assert umi("tools", "new", "count_words").code == 2
+    assert Path(test).read_text() == "mine"
 
 
 def test_a_tool_sees_only_its_workspace(umi: Cli, tmp_path: Path) -> None:

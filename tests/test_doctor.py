@@ -10,7 +10,7 @@ import pytest
 
 from umi_local import paths
 from umi_local.cli.main import run
-from umi_local.doctor import examination
+from umi_local.doctor import examination, without_secrets
 from umi_local.permissions import remember, take_back
 from umi_local.toolbox import Rule, Ruling
 
@@ -38,6 +38,18 @@ def test_one_broken_part_does_not_hide_the_others(tmp_path: Path) -> None:
     assert "TOML" in found["packs"]["broken"]["problem"]
     assert found["packs"]["qwen2.5-coder-0.5b"]["default"]
     assert found["machine"]["cores"]
+
+
+@pytest.mark.parametrize(
+    ("home", "text", "told"),
+    [
+        ("/home/me", "in /home/me/models and /home/meyer/x", "in ~/models and /home/meyer/x"),
+        ("/", "/tmp/home/x", "/tmp/home/x"),
+    ],
+)
+def test_the_home_folder_is_not_named(monkeypatch: pytest.MonkeyPatch, home: str, text: str, told: str) -> None:
+    monkeypatch.setenv("HOME", home)
+    assert without_secrets(text) == told
 
 
 def test_a_model_that_is_not_here_says_what_is_left_to_fetch() -> None:

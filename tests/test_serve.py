@@ -39,6 +39,8 @@ class Echo:
         try:
             if query == "fail":
                 raise ModelFailed("The model's process ended.", "Ask again.")
+            if query == "break":
+                raise ValueError(query)
             if query == "too much":
                 raise ContextFull("The conversation has 9,000 tokens and the context 8,192.", "Start a new session.")
             if query == "give up":
@@ -162,6 +164,9 @@ def test_a_streamed_answer_tells_its_steps_apart_and_what_it_cost(serve: Callabl
         (b'{"messages": [{"role": "user", "content": " "}]}', "hold a question"),
         (b'{"messages": [{"role": "user", "content": "x"}], "n": 2}', "n: "),
         (b'{"messages": [{"role": "user", "content": "x"}], "tools": [{}]}', "tools"),
+        (b'{"messages": [{"role": "user", "content": "x"}], "functions": [{}]}', "functions"),
+        (b'{"messages": [{"role": "user", "content": "x"}], "tool_choice": "required"}', "tool_choice"),
+        (b'{"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "json_object"}}', "format"),
         (
             b'{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}',
             "messages.0.content",
@@ -176,6 +181,19 @@ def test_what_cannot_be_answered_is_refused_in_a_sentence(
     reply = serve().client.post("/v1/chat/completions", content=body)
     assert reply.status_code == 400
     assert problem in reply.json()["error"]["message"]
+
+
+def test_what_is_null_counts_as_left_out(serve: Callable[..., Served]) -> None:
+    left_out = dict.fromkeys(("tools", "stream", "n", "response_format", "stream_options"))
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": None}, {"role": "user", "content": "b"}]
+    assert serve().client.post("/v1/chat/completions", json={"messages": said, **left_out}).status_code == 200
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_run_that_breaks_off_is_an_error_in_a_stream_too(serve: Callable[..., Served]) -> None:
+    served = serve()
+    assert served.ask("break").status_code == 500
+    assert "without a word" in chunks(served.ask("break", stream=True))[-1]["error"]["message"]  # type: ignore[index]
 
 
 def test_a_failed_run_is_an_error_and_the_next_is_answered(serve: Callable[..., Served]) -> None:
@@ -352,6 +370,13 @@ def test_web_pages_are_not_answered_without_a_token(serve: Callable[..., Served]
     served = serve()
     served.client.headers.update(headers)
     assert served.ask("x").status_code == 403
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2:80", "localhost", "[::1]:8765", "[::1]"])
+def test_this_computers_own_addresses_are_answered(serve: Callable[..., Served], host: str) -> None:
+    served = serve()
+    served.client.headers["Host"] = host
+    assert served.ask("x").status_code == 200
 
 
 def test_history_keeps_who_said_what() -> None:

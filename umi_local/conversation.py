@@ -22,12 +22,13 @@ from umi_local.assemble import (
 )
 from umi_local.errors import UmiError, UsageError
 from umi_local.events import RunEnded, RunStarted
-from umi_local.messages import Message
+from umi_local.messages import Message, Role
 from umi_local.permissions import approval_for, remember
 from umi_local.prompts import messages_of
 from umi_local.protocols import Backend, Emit
 from umi_local.sessions import SessionStore
-from umi_local.setups import Setup, setup
+from umi_local.settings import Mode
+from umi_local.setups import Setup, roles_of, setup
 from umi_local.stats import Stats
 from umi_local.toolbox import ApprovalRequest, Rule, Ruling, Tool, taint_of
 from umi_local.trajectory import StopReason, Trajectory
@@ -79,26 +80,29 @@ class Conversation:
     _stop: bool = False
     _told: bool = False
 
-    def ask(self, question: str, *listeners: Emit) -> tuple[Trajectory, dict[str, Any]]:
+    def ask(self, question: str, *listeners: Emit, piped: bool = False) -> tuple[Trajectory, dict[str, Any]]:
         """Answer a question in the light of what was said before. Returns the run and what it cost.
+
+        With `piped` the question holds text that a command brought along and the user need not have written.
 
         Raises:
             UmiError: the run failed; it is stored as such, and the next question starts a new process.
         """
         self._stop = False
+        self._always.clear()  # from now on the file says it, where it may have been taken back
         history = self.history()
         if not self.session:
             self.session = self.store.create(
                 self.wanted.pack_name, self.workspace.absolute(), self.wanted.settings.mode
             )
-        if self._backend is None:
-            self._backend = backend_for(self.wanted)
         asking = self._decide if self.approve else None
         settings = self.wanted.settings
         approval = approval_for(settings, self.workspace, self.allow, self.deny, asking, self.session)
         approval.policy = approval.policy.with_rules(self._allowed)
         # Of all tools: one that is no longer listed has still put its words into the conversation.
         approval.taint = taint_of(self.runs(), [*known_tools(), *self.tools])
+        if piped:
+            approval.saw_piped()
         toolbox = toolbox_for(self.tools, self.workspace, approval, self.session)
         stats, started = Stats(), time.monotonic()
         emit = broadcast(stats, self.store.record(self.session), *listeners)
@@ -106,16 +110,18 @@ class Conversation:
             tell_of_servers(self.wanted, emit)
             self._told = True
         try:
+            if self._backend is None:
+                self._backend = backend_for(self.wanted)
             self._agent = agent_for(self.wanted, self._backend, toolbox, emit)
         except UmiError:  # no model could be loaded; what was asked is kept all the same
-            run = Trajectory(question, history=history).ended(StopReason.FAILED)
+            run = Trajectory(question, history=history, outside=piped).ended(StopReason.FAILED)
             emit(RunStarted(run))
             emit(RunEnded(run))
             raise
         if self._stop:  # while the model was loaded
             self._agent.cancel()
         try:
-            run = self._agent.run(question, history, context_for(toolbox))
+            run = self._agent.run(question, history, context_for(toolbox), piped)
         finally:
             self._agent = None
         return run, stats.to_json(time.monotonic() - started)
@@ -135,6 +141,12 @@ class Conversation:
     def runs(self) -> tuple[Trajectory, ...]:
         """What was asked so far, answered or not."""
         return self.store.trajectories(self.session) if self.session else ()
+
+    @property
+    def first_role(self) -> Role:
+        """Who began the steps of this session: the planner, or the one model that did all."""
+        mode = Mode(self.store.get(self.session).mode) if self.session else self.wanted.settings.mode
+        return roles_of(mode)[0]
 
     def history(self) -> tuple[Message, ...]:
         """What the agent is told of earlier runs: those that have an answer."""

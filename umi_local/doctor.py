@@ -44,7 +44,7 @@ def examination() -> dict[str, Any]:
     found = {
         "schema_version": 1,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-        "machine": _machine(),
+        "machine": _attempt(_machine),
         "llama_cpp": _attempt(_llama_cpp),
         "folders": _attempt(_folders),
         "settings": _attempt(_settings),
@@ -169,7 +169,8 @@ def without_secrets(text: str) -> str:
     """A text fit for a bug report: what looks like a key is blotted out, the home folder is called ~."""
     for secret in _SECRETS:
         text = secret.sub(lambda found: f"{found[1]}[removed]", text)
-    return text.replace(str(Path.home()), "~")
+    home = str(Path.home())
+    return re.sub(rf"(?<![\w/]){re.escape(home)}(?![\w.-])", "~", text) if len(home) > 1 else text
 
 
 def _cleaned(value: Any) -> Any:
@@ -185,10 +186,10 @@ def _cleaned(value: Any) -> Any:
 
 
 def _attempt(find: Any) -> Any:
-    """What `find` finds, or its error as a sentence: one broken part must not hide the others."""
+    """What `find` finds, or its error as a sentence: one broken part must not hide the others, whatever broke it."""
     try:
         return find()
     except UmiError as error:
         return {"problem": str(error)}
-    except (ImportError, OSError) as error:
+    except Exception as error:
         return {"problem": f"{type(error).__name__}: {error}"}

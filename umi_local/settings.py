@@ -86,6 +86,8 @@ def load_settings(path: Path) -> Settings:
         return Settings.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = ", ".join(Settings.model_fields)
-        raise ConfigError(f"{path}: {key}: {first['msg'].lower()}.", f"The settings are: {known}.") from None
+        *table, _ = map(str, first["loc"])
+        tables: dict[str, type[BaseModel]] = {"permissions": Permissions, "chat": Chat}
+        known = tables.get("".join(table[:1]), Settings)
+        told = f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}."
+        raise ConfigError(told, f"The settings there are: {', '.join(known.model_fields)}.") from None

@@ -13,16 +13,21 @@ from umi_local.plain import visible
 from umi_local.toolbox import ApprovalRequest
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at the other end; of a stream that was closed from the start there is nothing."""
+    return stream is not None and stream.isatty()
+
+
 def interactive() -> bool:
     """Whether there is a person to ask: both ends of the question are a terminal."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def keyboard() -> TextIO | None:
     """Where a person can be asked though something else may be piped in; None where nobody is."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         return None
-    if sys.stdin.isatty():
+    if is_terminal(sys.stdin):
         return sys.stdin
     try:
         return Path("/dev/tty").open(encoding="utf-8")

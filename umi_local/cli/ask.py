@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,15 +13,14 @@ import typer
 from umi_local.cli import choices
 from umi_local.cli.console import StepPrinter
 from umi_local.cli.output import AnswerOutput, JsonOutput, StreamOutput, result_json
-from umi_local.errors import UsageError
+from umi_local.errors import UmiError, UsageError
+from umi_local.events import Event, RunEnded
+from umi_local.stats import Stats
 from umi_local.trajectory import StopReason
 
 if TYPE_CHECKING:
-    from umi_local.messages import Message
-    from umi_local.protocols import Emit
-    from umi_local.sessions import SessionStore
-    from umi_local.setups import Setup
-    from umi_local.toolbox import LocalToolbox
+    from umi_local.conversation import Verdict
+    from umi_local.toolbox import ApprovalRequest
     from umi_local.trajectory import Trajectory
 
 DENIED = 5
@@ -31,7 +29,6 @@ _ENDINGS = {
     StopReason.GAVE_UP: "The agent gave up.",
     StopReason.LOOP: "The agent repeated itself and was stopped; the answer is from what it knew.",
     StopReason.STEP_LIMIT: "The agent used up its steps; the answer is from what it knew. See --max-steps.",
-    StopReason.CANCELLED: "Cancelled.",
 }
 
 
@@ -66,38 +63,43 @@ def ask(
     Exit codes: 0 answered, 1 gave up or stopped without an answer, 2 usage or configuration, 3 model missing,
     corrupt or failed, 4 out of memory, 5 a needed tool was denied, 130 interrupted.
     """
-    from umi_local.assemble import check_tool_names, chosen_tools, known_tools, toolbox_for
-    from umi_local.cli.approve import ask_on_terminal, keyboard
+    from umi_local.assemble import check_tool_names, chosen_tools
+    from umi_local.conversation import Conversation
     from umi_local.permissions import approval_for, tools_named
     from umi_local.sessions import open_store
-    from umi_local.toolbox import taint_of
 
     if json_output and stream_json:
         raise UsageError("--json and --stream-json exclude each other.", "Give one of them.")
     piped = piped_text()
     question = whole_query(query, piped)
     wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
-    chosen = chosen_tools(choices.tool_names(tools))
-    check_tool_names(tools_named([*(allow or ()), *(deny or ())]))
-    keys = keyboard()
-    asking = partial(ask_on_terminal, keys=keys) if keys else None
-    approval = approval_for(wanted.settings, workspace, allow or (), deny or (), asking)
-    toolbox_for(chosen, workspace, approval)  # a wrong folder is told before anything is fetched
+    chosen, rules = chosen_tools(choices.tool_names(tools)), (allow or (), deny or ())
+    check_tool_names(tools_named([*rules[0], *rules[1]]))
+    # A wrong folder or rule is told before anything is fetched.
+    workspace = choices.folder(workspace)
+    approval_for(wanted.settings, workspace, *rules)
     store = open_store()
-    session_id, history = conversation(store, session, continue_)
+    found = store.get(session).id if session else store.latest().id if continue_ else ""
     choices.pull_missing(wanted)
-    session_id = session_id or store.create(wanted.pack_name, workspace.absolute(), wanted.settings.mode)
-    approval.audit.session = session_id
-    approval.taint = taint_of(store.trajectories(session_id), known_tools())
-    outside = bool(query.strip() and piped)  # text that comes without a question is the question
-    if outside:
-        approval.saw_piped()
-    toolbox = toolbox_for(chosen, workspace, approval, session_id)
+    talk = Conversation(wanted, chosen, workspace, store, _approver(), *rules, found)
     output = JsonOutput() if json_output else StreamOutput() if stream_json else AnswerOutput()
+    ending = _Ending()
     # The printer takes its passing line away before the answer is written in its place.
-    listeners = [store.record(session_id), None if quiet else StepPrinter(), output]
-    trajectory, stats = answer(wanted, toolbox, question, history, listeners, outside)
-    output.finish(result_json(trajectory, wanted.pack_name, session_id, stats))
+    listeners = [ending, *([] if quiet else [StepPrinter()]), output]
+
+    def finish(run: Trajectory) -> None:
+        output.finish(result_json(run, wanted.pack_name, talk.session, ending.stats()))
+
+    try:
+        # Text that comes without a question is the question.
+        trajectory, _ = talk.ask(question, *listeners, piped=bool(query.strip() and piped))
+    except (UmiError, KeyboardInterrupt):
+        if ending.run and (json_output or stream_json):  # who reads JSON is told how it ended
+            finish(ending.run)
+        raise
+    finally:
+        talk.close()
+    finish(trajectory)
     if trajectory.stop in _ENDINGS and not quiet:
         typer.echo(_ENDINGS[trajectory.stop], err=True)
     code = exit_code(trajectory)
@@ -106,28 +108,31 @@ def ask(
     raise typer.Exit(code)
 
 
-def answer(
-    wanted: Setup,
-    toolbox: LocalToolbox,
-    question: str,
-    history: Sequence[Message],
-    listeners: Sequence[Emit | None],
-    outside: bool,
-) -> tuple[Trajectory, dict[str, Any]]:
-    """One run on llama.cpp, and what it cost."""
-    from umi_local.assemble import agent_for, backend_for, broadcast, context_for, tell_of_servers
-    from umi_local.stats import Stats
+class _Ending:
+    """Keeps how a run ended and what it cost, also of one that fails."""
 
-    stats, started = Stats(), time.monotonic()
-    backend = backend_for(wanted)
-    try:
-        emit = broadcast(stats, *listeners)
-        tell_of_servers(wanted, emit)
-        agent = agent_for(wanted, backend, toolbox, emit)
-        trajectory = agent.run(question, history, context_for(toolbox), outside)
-    finally:
-        backend.close()
-    return trajectory, stats.to_json(time.monotonic() - started)
+    def __init__(self) -> None:
+        self.run: Trajectory | None = None
+        self._stats, self._started = Stats(), time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        self._stats(event)
+        if isinstance(event, RunEnded):
+            self.run = event.trajectory
+
+    def stats(self) -> dict[str, Any]:
+        return self._stats.to_json(time.monotonic() - self._started)
+
+
+def _approver() -> Callable[[ApprovalRequest], Verdict] | None:
+    """Who is asked: the person at the terminal, once for each call; None where there is nobody."""
+    from umi_local.cli.approve import ask_on_terminal, keyboard
+    from umi_local.conversation import Verdict
+
+    keys = keyboard()
+    if keys is None:
+        return None
+    return lambda request: Verdict.ONCE if ask_on_terminal(request, keys) else Verdict.DENY
 
 
 def piped_text() -> str:
@@ -160,20 +165,8 @@ def whole_query(query: str, piped: str) -> str:
     return whole
 
 
-def conversation(store: SessionStore, session: str, latest: bool) -> tuple[str, tuple[Message, ...]]:
-    """The session to go on with and what was said in it; empty for a new one. Unanswered runs are left out."""
-    from umi_local.conversation import history_of
-
-    if not session and not latest:
-        return "", ()
-    found = store.get(session).id if session else store.latest().id
-    return found, history_of(store.trajectories(found))
-
-
 def exit_code(trajectory: Trajectory) -> int:
-    """0 answered, 1 no answer, 5 a tool was denied, 130 cancelled."""
-    if trajectory.stop is StopReason.CANCELLED:
-        return 130
+    """0 answered, 1 no answer, 5 a tool was denied."""
     if any(observation.denied for step in trajectory.steps for observation in step.observations):
         return DENIED
     return 0 if trajectory.answer else 1

@@ -49,7 +49,8 @@ def chat(
     found = store.get(session).id if session else store.latest().id if continue_ else ""
     chosen = chosen_tools(choices.tool_names(tools))
     rules = (allow or (), deny or ())
-    approval_for(wanted.settings, _folder(workspace), *rules)  # a wrong rule is told before the first question
+    workspace = choices.folder(workspace)
+    approval_for(wanted.settings, workspace, *rules)  # a wrong rule is told before the first question
     conversation = Conversation(wanted, chosen, workspace, store, None, *rules, found)
     if plain or not (sys.stdin.isatty() and sys.stdout.isatty()):
         choices.pull_missing(wanted)
@@ -61,11 +62,3 @@ def chat(
         app = import_module("umi_local.tui").ChatApp(conversation)
         app.run()
         raise typer.Exit(app.return_code or 0)
-
-
-def _folder(workspace: Path) -> Path:
-    from umi_local.errors import UsageError
-
-    if not workspace.is_dir():
-        raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
-    return workspace

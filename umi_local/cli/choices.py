@@ -119,11 +119,31 @@ def by_role(flag: str, pairs: Sequence[str] | None) -> Iterator[tuple[Sequence[R
         yield ([known[name]] if name else list(Role)), value
 
 
+def folder(workspace: Path) -> Path:
+    """The workspace that a flag names, by its whole path: the folder in which a command began may go away.
+
+    Raises:
+        UsageError: it is no folder.
+    """
+    from umi_local.errors import UsageError
+
+    try:
+        found = workspace.expanduser().absolute()
+    except (OSError, RuntimeError):  # where we are is gone already, or nobody's home is known
+        found = None
+    if found is None or not found.is_dir():
+        raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
+    return found
+
+
 def existing(flag: str, file: str) -> Path:
     """The file that a flag names. Raises UsageError if it is not there."""
     from umi_local.errors import UsageError
 
-    path = Path(file).expanduser()
+    try:
+        path = Path(file).expanduser()
+    except RuntimeError:  # ~nobody
+        path = Path(file)
     if not path.is_file():
         raise UsageError(f"{flag} {file}: there is no file {file}.", "Check the path.")
     return path.absolute()

@@ -62,12 +62,22 @@ def validate() -> None:
 
     Read the settings, the rules and the list of MCP servers, and say what is wrong with them (exit code 2).
     """
+    from importlib import import_module
+
+    from umi_local.assemble import check_tool_names
     from umi_local.mcp import ServerFile
+    from umi_local.packs import load_pack
     from umi_local.paths import servers_file
-    from umi_local.permissions import approval_for
+    from umi_local.permissions import approval_for, tools_named
     from umi_local.settings import load_settings
 
-    approval_for(load_settings(_path()), Path())
+    chosen = load_settings(_path())
+    approval_for(chosen, Path())
+    rules = chosen.permissions
+    check_tool_names(tools_named([*rules.allow, *rules.ask, *rules.deny]))
+    if chosen.pack:
+        load_pack(chosen.pack)
+    import_module("umi_local.tui").check_chat(chosen.chat)  # by name: neither front end imports the other
     servers = ServerFile(servers_file()).read()
     told = f"{_path()} is right" if _path().is_file() else f"There is no {_path()}, so the defaults hold"
     typer.echo(f"{told}; {len(servers)} MCP servers.")

@@ -60,9 +60,10 @@ def tasks(
     wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, seed=seed, gpu_layers=gpu_layers)
     choices.pull_missing(wanted)
     choices.say_where_text_goes(wanted)
+    workspace = choices.folder(workspace)
     facts, names = provenance(wanted, file), choices.tool_names(tools)
-    settings = {"suite": "tasks", **facts, "workspace": str(workspace.resolve()), "tools": names, "allow": allow}
-    store = Store(evaluations_dir(), settings | {"max_steps": wanted.settings.max_steps}, fresh)
+    settings = {"suite": "tasks", **facts, "workspace": digest_of(workspace), "tools": names, "allow": allow}
+    store = Store(evaluations_dir(), settings, fresh)
     with kept(store), runner(wanted, workspace, names, allow or [], verbose) as (run, meter):
         told = as_report(_scored(todo, run, meter, store, json_output), **facts)
     _write(told, report, html)
@@ -105,13 +106,10 @@ def runner(
     """How each task is run, and what it costs: one backend, a fresh copy of the workspace and empty notes for each."""
     from umi_local.assemble import agent_for, backend_for, broadcast, chosen_tools, context_for, toolbox_for
     from umi_local.cli.console import StepPrinter
-    from umi_local.errors import UsageError
     from umi_local.evaluation.meter import Meter
     from umi_local.toolbox import Approval, policy_of
     from umi_local.tools import BUILTIN_TOOLS
 
-    if not workspace.is_dir():
-        raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
     # Without names those that come along: what a user has added would make scores differ between machines.
     chosen = chosen_tools([tool.name for tool in BUILTIN_TOOLS if tool.enabled] if names is None else names)
     meter, backend = Meter(), backend_for(wanted)
@@ -140,16 +138,24 @@ def provenance(wanted: Setup, file: Path) -> dict[str, object]:
 
     known = of_setup(wanted)
     return {
-        "pack": known["pack"],
-        "mode": known["mode"],
+        **known,
         "models": {role: about["model"] for role, about in known["roles"].items()},
-        "roles": known["roles"],
-        "seed": known["seed"],
-        "temperature": known["temperature"],
         "file": file.name,
         "file_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "versions": known["versions"],
     }
+
+
+def digest_of(folder: Path) -> str:
+    """One digest of all files of a folder, by their names."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                held = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.relative_to(folder).as_posix()}\0{held}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 _HEADING = f"{'task':<10} {'':<4} {'tools called':<38} {'answer':<60} {'seconds':>7}"

@@ -13,6 +13,7 @@ import typer
 
 from umi_local.cli import config, convert, models, sessions, tools, train
 from umi_local.cli import eval as eval_command
+from umi_local.cli.approve import is_terminal
 from umi_local.cli.ask import ask
 from umi_local.cli.bench import bench
 from umi_local.cli.chat import chat
@@ -20,6 +21,8 @@ from umi_local.cli.doctor import doctor
 from umi_local.cli.serve import serve
 from umi_local.errors import UmiError
 from umi_local.plain import printable
+
+INTERRUPTED = 130  # typer's code for Ctrl-C
 
 # rich would cost more time than all the rest of --help, and adds nothing to plain text.
 app = typer.Typer(
@@ -74,7 +77,7 @@ def main(
     """
     if context.invoked_subcommand is not None:
         return
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if is_terminal(sys.stdin) and is_terminal(sys.stdout):
         context.invoke(chat)
     else:
         typer.echo(context.get_help())
@@ -83,13 +86,12 @@ def main(
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the code that its result has (see `umi_local.errors`)."""
     given, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
-    _write_any_text()
+    _any_text()
     try:
         code = _code_of(given, debug)
+        if code == INTERRUPTED:
+            print("\nInterrupted; what was done so far is kept.", file=sys.stderr)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("\nInterrupted; what was done so far is kept.", file=sys.stderr)
-        code = 130
     except BrokenPipeError:
         _discard_output()
         code = 1
@@ -116,11 +118,11 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     return [*kept, *arguments[len(own) :]], len(kept) < len(own)
 
 
-def _write_any_text() -> None:
-    """A console that is not UTF-8 shows a character it does not have as an escape; it must not end the run."""
-    for stream in (sys.stdout, sys.stderr):
+def _any_text() -> None:
+    """A character that a console does not have is shown as an escape, and a byte that is no text is read as a mark."""
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=errors)
 
 
 def _discard_output() -> None:

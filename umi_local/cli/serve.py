@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,16 +55,18 @@ def serve(
     try:
         import uvicorn
 
-        from umi_local.serve import Engine, Limits, application
+        from umi_local.serve import Engine, Limits, application, is_loopback
     except ImportError:
         raise UsageError("The server needs more packages.", "Install them: pip install 'umi-local[serve]'") from None
     token = os.environ.get(TOKEN, "").strip()
-    if not token and not _is_loopback(host):
+    if not token and not is_loopback(host):
         raise UsageError(f"{host} can be reached from other computers.", f"Set {TOKEN} to a long random text.")
     wanted = choices.resolve(pack, model, adapter, mode=mode, max_steps=max_steps, gpu_layers=gpu_layers)
     check_tool_names(tools_named([*(allow or ()), *(deny or ())]))
+    workspace = choices.folder(workspace)
     approval_for(wanted.settings, workspace, allow or (), deny or ())
     chosen = chosen_tools(choices.tool_names(tools))
+    listening = _bound(host, port)
     choices.pull_missing(wanted)
     backend = backend_for(wanted)
     runner = Served(wanted, backend, chosen, workspace, (allow or (), deny or ()))
@@ -72,9 +74,13 @@ def serve(
     try:
         choices.say_where_text_goes(wanted)
         backend.describe(wanted.roles[0])  # the model is loaded before the first request
-        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        shown = f"[{host}]" if ":" in host else host
+        typer.echo(f"Listening on http://{shown}:{listening.getsockname()[1]}/v1; Ctrl+C ends it.", err=True)
+        server.run(sockets=[listening])
     finally:
         backend.close()
+        listening.close()
 
 
 class Served:
@@ -114,8 +120,17 @@ class Served:
             agent.cancel()
 
 
-def _is_loopback(host: str) -> bool:
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket at that address, taken before a model is loaded in vain.
+
+    Raises:
+        UsageError: another program has it, or it is none of this computer's.
+    """
+    from umi_local.errors import UsageError
+
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family)
+    except OSError as error:
+        why = str(error.strerror).partition(" (")[0]  # Python adds the address
+        raise UsageError(f"Nothing can listen on {host}, port {port}: {why}.", "Give another --port.") from None

@@ -39,6 +39,7 @@ class Form(StrEnum):
     JSON = "json"
 
 
+Limit = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many at most.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 IdArgument = Annotated[
     str,
@@ -51,7 +52,7 @@ IdArgument = Annotated[
 @app.command("list", short_help="List sessions, last used first.")
 def list_sessions(
     search: Annotated[str, typer.Option(metavar="TEXT", help="Only where title, question or answer has it.")] = "",
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 20,
+    limit: Limit = 20,
     as_json: JsonOption = False,
 ) -> None:
     """\b
@@ -124,6 +125,7 @@ def undo(
     """
     from umi_local.errors import UsageError
     from umi_local.permissions import journal_of, last_changed
+    from umi_local.plain import visible
     from umi_local.sessions import open_store
 
     session = open_store().get(session_id).id if session_id else last_changed()
@@ -134,12 +136,12 @@ def undo(
         raise UsageError(f"{which} has changed no file that could be put back.", "See umi-local sessions list.")
     if undone.problem:
         raise UsageError(f"{undone.path} was left as it is: {undone.problem}.")
-    typer.echo(f"{undone.path} is as it was before.")
+    typer.echo(f"{visible(str(undone.path))} is as it was before.")
 
 
 @app.command(short_help="Print what was allowed and what was not.")
 def audit(
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 20,
+    limit: Limit = 20,
     as_json: JsonOption = False,
 ) -> None:
     """\b

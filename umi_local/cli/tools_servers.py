@@ -113,7 +113,7 @@ def new(name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, 
     from umi_local.assemble import known_tools
     from umi_local.errors import UsageError
     from umi_local.extensions import TEMPLATE, TEST_TEMPLATE, own_folder
-    from umi_local.paths import private_dir
+    from umi_local.paths import cannot_write, private_dir
 
     hidden = name.startswith(("_", "test_"))  # such files are no tools
     if not name.isidentifier() or not name.islower() or keyword.iskeyword(name) or hidden:
@@ -124,10 +124,14 @@ def new(name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, 
         raise UsageError(f"There is a tool {name} already.", "Choose another name.")
     folder = private_dir(own_folder())
     path, test = folder / f"{name}.py", folder / f"test_{name}.py"
-    if path.exists():
-        raise UsageError(f"{path} is there already.", "Change it, or choose another name.")
-    path.write_text(TEMPLATE.format(name=name), encoding="utf-8")
-    test.write_text(TEST_TEMPLATE.format(name=name, test=test), encoding="utf-8")
+    for there in (path, test):
+        if there.exists():
+            raise UsageError(f"{there} is there already.", "Change it, or choose another name.")
+    try:
+        path.write_text(TEMPLATE.format(name=name), encoding="utf-8")
+        test.write_text(TEST_TEMPLATE.format(name=name, test=test), encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     typer.echo(f"{path}\n{test}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import json
 import re
 from collections.abc import AsyncGenerator
@@ -26,7 +27,7 @@ from umi_local.serve.wire import MODEL, Answer, BadRequest, Request, content, fa
 from umi_local.stats import Stats
 from umi_local.trajectory import Trajectory
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_WORDLESS = problem("server_error", "The run ended without a word.")
 _LOOK = 0.2  # seconds between two looks whether a client is still there
 
 
@@ -99,18 +100,19 @@ async def _answered(engine: Engine, asked: Request) -> Response:
             stats(event)
             run = event.trajectory if isinstance(event, RunEnded) else run
     if run is None:
-        return JSONResponse(problem("server_error", "The run ended without a word."), 500)
+        return JSONResponse(_WORDLESS, 500)
     return JSONResponse(Answer().whole(run, stats))
 
 
 async def _streamed(engine: Engine, asked: Request) -> AsyncGenerator[bytes, None]:
     """Server-sent events: the steps as reasoning, then the answer, then why it ended."""
     answer, stats, run = Answer(), Stats(), None
-    written = ""
+    written, told = "", False
     yield _line(answer.chunk({"role": "assistant", "content": ""}))
     async with aclosing(engine.events(asked.query, asked.history)) as events:
         async for event in events:
             if isinstance(event, UmiError):
+                told = True
                 yield _line(failure(event)[0])
                 break
             stats(event)
@@ -120,6 +122,8 @@ async def _streamed(engine: Engine, asked: Request) -> AsyncGenerator[bytes, Non
             if delta:
                 written += delta.get("content", "")
                 yield _line(answer.chunk(delta))
+    if run is None and not told:
+        yield _line(_WORDLESS)
     if run is not None:
         for chunk in _ending(answer, run, written):
             yield _line(chunk)
@@ -176,9 +180,20 @@ def _refusal(http: HttpRequest, limits: Limits) -> Response | None:
         return None
     host = re.sub(r":\d+$", "", http.headers.get("host", ""))
     # A page in the user's browser may send requests here, by this address or by a name that was turned to it.
-    if host not in _LOOPBACK or "origin" in http.headers:
+    if "origin" in http.headers:
         return JSONResponse(problem("authentication_error", "Web pages are not answered without a token."), 403)
+    if not is_loopback(host.strip("[]")):
+        told = f"{host[:80]} is not this computer's own address; by others it answers only with a token."
+        return JSONResponse(problem("authentication_error", told), 403)
     return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or the name localhost, is one that only programs on this computer can reach."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _line(event: Any) -> bytes:

@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from umi_local.errors import ContextFull, UmiError
 from umi_local.messages import Message, Speaker
@@ -37,9 +37,18 @@ class _Said(BaseModel):
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[_Part]
 
+    @field_validator("content", mode="before")
+    @classmethod
+    def _null_is_empty(cls, content: Any) -> Any:
+        return "" if content is None else content
+
     @property
     def text(self) -> str:
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+class _Format(BaseModel):
+    type: Literal["text"] = "text"
 
 
 class Request(BaseModel):
@@ -53,7 +62,15 @@ class Request(BaseModel):
     stream: bool = False
     n: Literal[1] = 1
     tools: list[Any] = Field(default_factory=list, max_length=0)
+    functions: list[Any] = Field(default_factory=list, max_length=0)
+    tool_choice: Literal["none", "auto"] = "auto"
+    response_format: _Format = _Format()
     stream_options: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_left_out(cls, asked: Any) -> Any:
+        return {name: value for name, value in asked.items() if value is not None} if isinstance(asked, dict) else asked
 
     @property
     def query(self) -> str:

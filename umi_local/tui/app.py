@@ -86,7 +86,10 @@ class ChatApp(App[None]):
         self.show_status({})
         self.question.focus()
         self.set_interval(1, self._tick)
-        await self.show_session()
+        try:
+            await self.show_session()
+        except UmiError as error:  # what is stored cannot be read: a new session can still be had
+            self.tell(error)
         if self.conversation.lacks_model:
             commands.choose_pack(self, first=True)
 
@@ -201,6 +204,9 @@ class ChatApp(App[None]):
             self.transcript.waits(False)
             message.verdict.put(verdict or Verdict.DENY)
 
+        if self.transcript.stopping:  # it was asked for while the run was being stopped
+            message.verdict.put(Verdict.DENY)
+            return
         self._asking = message.verdict
         self.transcript.waits(True)
         self.push_screen(ApprovalScreen(message.request, self.keys), decided)
@@ -281,7 +287,7 @@ class ChatApp(App[None]):
         if not runs:
             served = self.conversation.wanted.served_roles
             await self.transcript.welcome("" if served else "Nothing leaves this machine. ")
-        await self.transcript.show_runs(runs)
+        await self.transcript.show_runs(runs, self.conversation.first_role)
         self.show_status({})
         self._side.show({})
 

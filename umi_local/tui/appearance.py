@@ -41,19 +41,28 @@ def dress(app: App[None], chosen: Chat, screens: Sequence[Iterable[BindingType]]
     """Give the app its theme, its motion and its keys; `screens` are the bindings of each that may get other ones.
 
     Raises:
+        ConfigError: what `check` says.
+    """
+    check(chosen, screens)
+    app.register_theme(_HIGH_CONTRAST)
+    app.set_keymap(dict(chosen.keys))
+    app.theme = theme_named(chosen.theme)
+    if chosen.reduced_motion:
+        app.animation_level = "none"
+
+
+def check(chosen: Chat, screens: Sequence[Iterable[BindingType]]) -> None:
+    """
+    Raises:
         ConfigError: there is no such theme, or no action of that name, or two actions of a screen get one key.
     """
-    app.register_theme(_HIGH_CONTRAST)
+    theme_named(chosen.theme)
     known = sorted(binding.id for binding in chain(*screens) if isinstance(binding, Binding) and binding.id)
     for action in chosen.keys:
         if action not in known:
             raise ConfigError(f"The chat has no action {action!r} to give a key to.", f"It has: {', '.join(known)}.")
     for bindings in screens:
         _told_apart(bound(bindings, chosen.keys))
-    app.set_keymap(dict(chosen.keys))
-    app.theme = theme_named(chosen.theme)
-    if chosen.reduced_motion:
-        app.animation_level = "none"
 
 
 def theme_named(name: str) -> str:

@@ -55,7 +55,7 @@ async def _run(app: ChatApp, name: str, argument: str) -> bool:
             else:
                 open_sessions(app)
         case "/remove":
-            open_sessions(app, app.conversation.store.get(argument).title if argument else "")
+            open_sessions(app, only=app.conversation.store.get(argument).id if argument else "")
         case "/rename":
             _rename(app, argument)
         case "/again":
@@ -126,12 +126,12 @@ def help_lines(keys: Sequence[str]) -> list[str]:
     return [*lines, *(f"{name:<18} {what}" for name, what in COMMANDS.items())]
 
 
-def open_sessions(app: ChatApp, search: str = "") -> None:
-    """The list of sessions, to go on with one."""
+def open_sessions(app: ChatApp, search: str = "", only: str = "") -> None:
+    """The list of sessions, or one of them, to go on with or to remove."""
     if app.busy:
         app.notify(BUSY)
     else:
-        app.push_screen(SessionsScreen(app.conversation.store, search, app.keys), partial(_resume, app))
+        app.push_screen(SessionsScreen(app.conversation.store, search, app.keys, only), partial(_resume, app))
 
 
 async def _resume(app: ChatApp, session: str | None) -> None:

@@ -131,9 +131,12 @@ class SessionsScreen(DialogScreen[str]):
         Binding("ctrl+d", "remove", show=False),
     ]
 
-    def __init__(self, store: SessionStore, search: str = "", keys: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, store: SessionStore, search: str = "", keys: Mapping[str, str] | None = None, only: str = ""
+    ) -> None:
+        """With `only` the list has that session alone, at hand, until something is searched."""
         super().__init__()
-        self._store, self._search = store, search
+        self._store, self._search, self._only = store, search, only
         self._key = key_of("remove_session", self.BINDINGS, keys or {})
         self._doomed = ""
 
@@ -146,6 +149,8 @@ class SessionsScreen(DialogScreen[str]):
 
     def on_mount(self) -> None:
         self._fill(self._search)
+        if self._only:
+            self.action_into_list()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._fill(event.value)
@@ -172,6 +177,7 @@ class SessionsScreen(DialogScreen[str]):
         try:
             self._store.remove(chosen)
             forget(chosen)
+            self._only = ""
         except UmiError as error:
             self.notify(printable(str(error)), severity="error", markup=False)
             return
@@ -187,7 +193,8 @@ class SessionsScreen(DialogScreen[str]):
         options = self.query_one(OptionList)
         options.clear_options()
         try:
-            found = self._store.list(_LISTED + 1, search)
+            named = self._only if not search else ""
+            found = [self._store.get(named)] if named else self._store.list(_LISTED + 1, search)
         except UmiError as error:
             options.add_option(Option(Text(printable(str(error))), disabled=True))
             return

@@ -126,19 +126,19 @@ class Transcript(VerticalScroll):
         """How a turn has ended that ends just now."""
         return State.STOPPED if self.stopping else State.DONE
 
-    async def show_runs(self, runs: Sequence[Trajectory]) -> None:
+    async def show_runs(self, runs: Sequence[Trajectory], first_role: Role = Role.PLANNER) -> None:
         """A stored session; of a long one the last runs alone, since each card that is shown takes its time."""
         if len(runs) > _RUNS_SHOWN:
             earlier = len(runs) - _RUNS_SHOWN
             await self.add(NoteCard(f"{earlier} earlier questions are stored and not shown. /export writes them all."))
         for run in runs[-_RUNS_SHOWN:]:
-            await self.show_run(run)
+            await self.show_run(run, first_role)
 
-    async def show_run(self, run: Trajectory) -> None:
-        """A stored run, as it looked when it was made."""
+    async def show_run(self, run: Trajectory, first_role: Role) -> None:
+        """A stored run, as it looked when it was made; `first_role` is who begins a step."""
         await self.add(QuestionCard(run.query))
         for step in run.steps:
-            turn = TurnCard(Role.PLANNER)
+            turn = TurnCard(first_role)
             await self.add(turn)
             turn.write(plan_text(step))
             turn.turn_to(State.DONE)
