@@ -150,11 +150,22 @@ def architecture_of(config: Mapping[str, object]) -> Architecture:
     Raises:
         UsageError: it is none that is known; the sentence lists those.
     """
-    named = config.get("architectures")
-    names = named if isinstance(named, list) else [named]
-    for name in names:
-        if isinstance(name, str) and name in ARCHITECTURES:
-            return ARCHITECTURES[name]
+    if found := _known(config):
+        return ARCHITECTURES[found[0]]
     known = ", ".join(name.removesuffix("ForCausalLM") for name in ARCHITECTURES if name.endswith("ForCausalLM"))
-    asked = names[0] if names and isinstance(names[0], str) else "none at all"
+    asked = next(iter(_named(config)), "none at all")
     raise UsageError(f"The architecture {asked[:80]!r} is not known.", f"Known are: {known}.")
+
+
+def is_known(config: Mapping[str, object]) -> bool:
+    """Whether there is an entry for a config.json."""
+    return bool(_known(config))
+
+
+def _known(config: Mapping[str, object]) -> list[str]:
+    return [name for name in _named(config) if name in ARCHITECTURES]
+
+
+def _named(config: Mapping[str, object]) -> list[str]:
+    named = config.get("architectures")
+    return [name for name in (named if isinstance(named, list) else [named]) if isinstance(name, str)]

@@ -10,6 +10,7 @@ from typing import Any
 
 from umi_local.errors import ModelCorrupt, ModelMissing, StorageError, UsageError
 
+from .architectures import is_known
 from .safetensors import StoredTensor, read_header, shown
 
 # tokenizer.json of a large vocabulary has 35 MB; nothing else comes near.
@@ -156,8 +157,12 @@ def _refuse_gaps(files: Sequence[Path]) -> None:
 
 
 def _refuse_code(folder: Path, config: Mapping[str, Any]) -> None:
-    if config.get("auto_map"):
-        raise UsageError(f"{folder} needs Python code of its own (auto_map in config.json), which is never run here.")
+    # Published checkpoints of known classes may have code beside them, which transformers has no need of any more.
+    if config.get("auto_map") and not is_known(config):
+        raise UsageError(
+            f"{folder} needs Python code of its own (auto_map in config.json), which is never run here.",
+            "Convert a checkpoint of a known architecture, or run this one with another program.",
+        )
     if quantised := config.get("quantization_config"):
         method = quantised.get("quant_method", "") if isinstance(quantised, dict) else ""
         raise UsageError(

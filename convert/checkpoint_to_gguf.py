@@ -21,7 +21,7 @@ from .architectures import architecture_of
 from .checkpoint import Checkpoint
 from .encoding import Encoded
 from .hyperparameters import Hyperparameters, add_metadata
-from .output import UNREAD, Source, Written, add_texts, hashing, partial, provenance, put_digests, told_numbers
+from .output import UNREAD, Numbers, Source, Written, add_texts, hashing, partial, provenance, put_digests
 from .safetensors import shown
 from .tokenizer import add_vocabulary, read_vocabulary
 from .vet import vet_gguf
@@ -107,8 +107,7 @@ def _write_tensors(
     for array in made.values():
         file.write(array.tobytes())
         writer.write_padding(file, array.nbytes)
-    strange: list[str] = []
-    large: list[str] = []
+    numbers = Numbers()
     with ThreadPoolExecutor(_AT_WORK) as pool:
         blocks = _ahead(pool, tensors)
         for tensor in tensors:
@@ -118,12 +117,10 @@ def _write_tensors(
                 file.write(block.data.data)
                 written += block.data.nbytes
                 progress(done + written, total)
-                for is_so, names in ((block.strange, strange), (block.large, large)):
-                    if is_so and tensor.name not in names:
-                        names.append(tensor.name)
+                numbers.look(tensor.name, block)
             done += tensor.bytes
             writer.write_padding(file, tensor.bytes)
-    return Written(Path(), len(tensors) + len(made), total, told_numbers(strange, large))
+    return Written(Path(), len(tensors) + len(made), total, numbers.warnings())
 
 
 def _ahead(pool: ThreadPoolExecutor, tensors: Iterable[Planned]) -> Iterator[Encoded]:

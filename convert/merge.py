@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import gguf
 import numpy as np
@@ -13,10 +13,11 @@ import numpy.typing as npt
 from umi_local.errors import UsageError
 
 from .adapter import arranged, target_of
-from .output import Source, Written, add_texts, partial, provenance, sha256_of
+from .encoding import Encoded, encoded
+from .output import Numbers, Source, Written, add_texts, partial, provenance, sha256_of
 from .peft_adapter import PeftAdapter
 from .vet import vet_gguf
-from .weights import BLOCK_BYTES, WRITTEN
+from .weights import BLOCK_BYTES, WRITTEN, kind_of
 
 Delta = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 _OURS = "umi_local.convert."
@@ -61,20 +62,17 @@ def merge(
         writer.data_alignment = reader.alignment
         writer.add_file_type(file_type)
         add_texts(writer, provenance(source, sums))
-        kinds = {
-            tensor.name: _fitting(kind, tensor)
-            if tensor.name in deltas or (made_of and len(tensor.shape) > 1)
-            else tensor.tensor_type
-            for tensor in reader.tensors
-        }
+        kinds = {}
         for tensor in reader.tensors:
             shape = tuple(int(length) for length in reversed(tensor.shape))
+            anew = tensor.name in deltas or made_of
+            kinds[tensor.name] = kind_of(tensor.name, shape, kind) if anew else tensor.tensor_type
             block, size = gguf.GGML_QUANT_SIZES[kinds[tensor.name]]
             count = int(tensor.n_elements) // block * size
             writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), count, kinds[tensor.name])
-        _write(writer, reader, deltas, kinds, progress)
+        warnings = _write(writer, reader, deltas, kinds, progress)
         vet_gguf(path)
-    return Written(out, len(reader.tensors), out.stat().st_size, adapter.warnings(float("inf")))
+    return Written(out, len(reader.tensors), out.stat().st_size, [*adapter.warnings(float("inf")), *warnings])
 
 
 def _write(
@@ -83,7 +81,8 @@ def _write(
     deltas: Mapping[str, Delta],
     kinds: Mapping[str, gguf.GGMLQuantizationType],
     progress: Callable[[int, int], None],
-) -> None:
+) -> list[str]:
+    """Write the file; gives warnings of the numbers that were computed for it."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -91,21 +90,22 @@ def _write(
     file: BinaryIO = writer.fout[0]
     writer.write_padding(file, file.tell())
     total, done = sum(int(tensor.n_bytes) for tensor in reader.tensors), 0
+    numbers = Numbers()
     for tensor in reader.tensors:
         for block in _blocks(tensor, deltas.get(tensor.name), kinds[tensor.name]):
-            file.write(block.data)
+            file.write(block.data.data)
+            numbers.look(tensor.name, block)
         writer.write_padding(file, file.tell())
         done += int(tensor.n_bytes)
         progress(done, total)
     writer.close()
+    return numbers.warnings()
 
 
-def _blocks(
-    tensor: gguf.ReaderTensor, delta: Delta | None, kind: gguf.GGMLQuantizationType
-) -> Iterator[npt.NDArray[Any]]:
+def _blocks(tensor: gguf.ReaderTensor, delta: Delta | None, kind: gguf.GGMLQuantizationType) -> Iterator[Encoded]:
     """A tensor's data, some rows at a time where they are computed anew."""
     if delta is None and kind == tensor.tensor_type:
-        yield np.ascontiguousarray(tensor.data)
+        yield Encoded(np.ascontiguousarray(tensor.data))
         return
     rows = tensor.data.reshape(-1, tensor.data.shape[-1])
     step = max(1, BLOCK_BYTES // (4 * int(tensor.shape[0])))
@@ -114,13 +114,7 @@ def _blocks(
         if delta:
             down, up = delta
             wide = wide.astype(np.float32) + up[first : first + step] @ down
-        yield gguf.quants.quantize(wide, kind)
-
-
-def _fitting(kind: gguf.GGMLQuantizationType, tensor: gguf.ReaderTensor) -> gguf.GGMLQuantizationType:
-    """Rows that are no whole blocks stay in float16."""
-    block, _ = gguf.GGML_QUANT_SIZES[kind]
-    return kind if int(tensor.shape[0]) % block == 0 else gguf.GGMLQuantizationType.F16
+        yield encoded(wide, "F32", 0.0, kind)
 
 
 def _deltas(adapter: PeftAdapter, base: Path) -> dict[str, Delta]:

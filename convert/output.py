@@ -17,6 +17,7 @@ import gguf
 import umi_local
 from umi_local.errors import StorageError, UsageError
 
+from .encoding import Encoded
 from .safetensors import shown
 
 # Stands for a digest that is not known yet, and is as long as one.
@@ -119,6 +120,22 @@ def put_digests(path: Path, sums: Mapping[str, str]) -> None:
             at = data.find(f"{UNREAD}  {name}".encode(), at)
             assert at > 0, name
             data[at : at + len(digest)] = digest.encode()
+
+
+@dataclass
+class Numbers:
+    """What blocks that are written have of numbers that are none, or too large for the type: the tensors' names."""
+
+    strange: list[str] = field(default_factory=list)
+    large: list[str] = field(default_factory=list)
+
+    def look(self, name: str, block: Encoded) -> None:
+        for is_so, names in ((block.strange, self.strange), (block.large, self.large)):
+            if is_so and name not in names:
+                names.append(name)
+
+    def warnings(self) -> list[str]:
+        return told_numbers(self.strange, self.large)
 
 
 def told_numbers(strange: Sequence[str], large: Sequence[str]) -> list[str]:

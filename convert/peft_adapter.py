@@ -73,8 +73,8 @@ class PeftAdapter:
         tensors = {name: tensor.read() for name, tensor in stored.items()}
         if not tensors:
             raise ModelCorrupt(f"{weights.name} holds no tensors.")
+        _check_pairs(tensors)
         for name in [name for name in tensors if ".lora_B." in name]:
-            _check_pair(tensors, name)
             rank = tensors[name].shape[1]
             tensors[name] = tensors[name] * np.float32(_scale(config, name, rank) / (alpha / rank))
         invocation = tuple(config.get("alora_invocation_tokens") or ())
@@ -151,10 +151,13 @@ def _refuse(folder: Path, config: Mapping[str, Any]) -> None:
         raise UsageError(f"{folder} has biases, which no GGUF adapter holds.", "Train it with bias='none'.")
 
 
-def _check_pair(tensors: Mapping[str, Array], name: str) -> None:
-    other = tensors.get(name.replace(".lora_B.", ".lora_A."))
-    if other is None or other.shape[0] != tensors[name].shape[1]:
-        raise ModelCorrupt(f"{shown(name)} has no matching lora_A.", "Fetch or copy the adapter again.")
+def _check_pairs(tensors: Mapping[str, Array]) -> None:
+    """Each lora_A has a lora_B of its rank, and each lora_B a lora_A."""
+    for name in tensors:
+        down, up = (tensors.get(_PART.sub(f".lora_{one}.weight", name)) for one in "AB")
+        if down is None or up is None or down.shape[0] != up.shape[1]:
+            other = "lora_B" if ".lora_A." in name else "lora_A"
+            raise ModelCorrupt(f"{shown(name)} has no matching {other}.", "Fetch or copy the adapter again.")
 
 
 def _scale(config: Mapping[str, Any], name: str, rank: int) -> float:

@@ -81,6 +81,15 @@ class Planned:
         return math.prod(self.shape) // block * size
 
 
+def kind_of(name: str, shape: Sequence[int], wanted: Kind) -> Kind:
+    """The type of a tensor of a file in the type `wanted`: vectors, norms and routers stay in float32, and rows that
+    are no whole blocks in float16."""
+    if len(shape) == 1 or name.endswith(("_norm.weight", "ffn_gate_inp.weight")):
+        return Kind.F32
+    block, _ = gguf.GGML_QUANT_SIZES[wanted]
+    return Kind.F16 if shape[-1] % block else wanted
+
+
 def paired(rows: npt.NDArray[Any], heads: int) -> npt.NDArray[Any]:
     """The rows of a query or key projection, with the two halves of each head interleaved; a bias is one row."""
     count, width = rows.shape if len(rows) > 1 else (rows.size, 1)
@@ -175,12 +184,7 @@ class _Planner:
             raise ModelCorrupt(f"The tensor {shown(name)} has the impossible shape {tuple(shape)}.")
         if any(tensor.name == name for tensor in self.found):
             raise ModelCorrupt(f"Two tensors of the checkpoint are {shown(name)}.")
-        kind = self.kind
-        if len(shape) == 1 or name.endswith(("_norm.weight", "ffn_gate_inp.weight")):
-            kind = Kind.F32
-        elif kind is Kind.Q8_0 and shape[-1] % 32:
-            kind = Kind.F16
-        self.found.append(Planned(name, tuple(shape), kind, parts))
+        self.found.append(Planned(name, tuple(shape), kind_of(name, shape, self.kind), parts))
 
     def _check(self) -> None:
         """All layers are there and have the same tensors; the embedding has a row for each token."""

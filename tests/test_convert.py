@@ -317,7 +317,11 @@ BAD: dict[str, tuple[Callable[[Path], object], type[UmiError], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), ModelMissing, "no config.json"),
     "config no JSON": (lambda f: (f / "config.json").write_text("{"), ModelCorrupt, "not JSON"),
     "unknown": (lambda f: edit(f / "config.json", architectures=["NewForCausalLM"]), UsageError, "Known are: Llama"),
-    "code": (lambda f: edit(f / "config.json", auto_map={"AutoModel": "evil.Model"}), UsageError, "never run"),
+    "code": (
+        lambda f: edit(f / "config.json", architectures=["Evil"], auto_map={"AutoModel": "evil.Model"}),
+        UsageError,
+        "never run here\\. Convert",
+    ),
     "quantised": (lambda f: edit(f / "config.json", quantization_config={"quant_method": "gptq"}), UsageError, "gptq"),
     "pickle": (pickled, UsageError, "pickles"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), ModelMissing, "no safetensors"),
@@ -418,6 +422,11 @@ def test_what_a_tokenizer_does_besides_is_not_passed_over(
     step(spoilt, part, value)
     with pytest.raises(UsageError, match=words):
         convert(spoilt, tmp_path / "model.gguf")
+
+
+def test_code_beside_a_class_that_is_known_is_passed_over(spoilt: Path, tmp_path: Path) -> None:
+    edit(spoilt / "config.json", auto_map={"AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"})
+    convert(spoilt, tmp_path / "model.gguf")
 
 
 def test_old_and_foreign_files_beside_a_tokenizer_do_no_harm(spoilt: Path, tmp_path: Path) -> None:

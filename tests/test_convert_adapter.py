@@ -20,7 +20,7 @@ from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
 from umi_local.convert.merge import merge
 from umi_local.convert.output import Source
 from umi_local.convert.peft_adapter import convert_adapter
-from umi_local.errors import ModelMissing, UmiError, UsageError
+from umi_local.errors import ModelCorrupt, ModelMissing, UmiError, UsageError
 
 HERE = Source("a test")
 TOKENS = [int(token) for token in np.random.default_rng(0).integers(3, 590, 64)]
@@ -91,6 +91,17 @@ def test_what_an_adapter_does_not_change_is_merged_byte_for_byte(tmp_path: Path)
     assert all(before.fields[name].contents() == after.fields[name].contents() for name in kept)
 
 
+def test_a_base_made_for_the_time_being_is_written_as_its_checkpoint_would_be(tmp_path: Path) -> None:
+    saved(tmp_path, "qwen3-moe", target_modules=["q_proj"])
+    made_of = [tmp_path / "model" / "config.json"]
+    for quant in ("f16", "q8_0"):
+        one, other = tmp_path / f"{quant}.gguf", tmp_path / f"{quant}-merged.gguf"
+        convert_checkpoint(tmp_path / "model", one, quant, HERE, lambda *_: None)
+        merge(tmp_path / "adapter", tmp_path / "base.gguf", other, quant, HERE, lambda *_: None, made_of)
+        plain, merged = ({t.name: t.tensor_type for t in gguf.GGUFReader(path).tensors} for path in (one, other))
+        assert merged == plain
+
+
 def test_numbers_that_are_none_or_too_large_are_told(adapter: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
@@ -104,6 +115,23 @@ def test_numbers_that_are_none_or_too_large_are_told(adapter: Path, tmp_path: Pa
         assert len(convert_adapter(folder, adapter / "base.gguf", out, quant, HERE).warnings) == told
     merged = merge(folder, adapter / "base.gguf", tmp_path / "m.gguf", "f32", HERE, lambda *_: None)
     assert first in merged.warnings[0]
+    assert "blk.0." in merged.warnings[1]  # where it went
+    tensors[first][0, 0] = 0.0
+    save_file(tensors, folder / "adapter_model.safetensors")
+    (told,) = merge(folder, adapter / "base.gguf", tmp_path / "h.gguf", "f16", HERE, lambda *_: None).warnings
+    assert "too large for the type" in told
+
+
+@pytest.mark.parametrize("which", ["A", "B"])
+def test_half_a_pair_is_refused(which: str, adapter: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = Path(shutil.copytree(adapter / "adapter", tmp_path / "adapter"))
+    tensors = load_file(folder / "adapter_model.safetensors")
+    del tensors[next(name for name in sorted(tensors) if f".lora_{which}." in name)]
+    save_file(tensors, folder / "adapter_model.safetensors")
+    with pytest.raises(ModelCorrupt, match=f"has no matching lora_{which}"):
+        convert_adapter(folder, adapter / "base.gguf", tmp_path / "a.gguf", "f16", HERE)
 
 
 def test_an_adapter_of_a_model_with_pictures_goes_with_its_text() -> None:

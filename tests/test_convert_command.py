@@ -18,6 +18,7 @@ import pytest
 from tiny_checkpoints import WORDS, save_model, save_tokenizer
 from typer.testing import CliRunner
 
+from umi_local.cli import convert_run, convert_texts
 from umi_local.cli.convert import app
 from umi_local.convert.vet import vet_gguf
 from umi_local.errors import ModelMissing, UsageError
@@ -26,6 +27,7 @@ from umi_local.packs import load_pack
 from umi_local.pull import ensure_verified
 from umi_local.pull.progress import Progress, Stage
 from umi_local.pull.repository import Repository, fetch
+from umi_local.records import parse_record
 
 
 def run(*arguments: object) -> tuple[str, str]:
@@ -79,7 +81,11 @@ def test_an_importance_matrix_of_a_text_changes_what_is_kept(name: str, tmp_path
     assert {"blk.0.ffn_down.weight", "blk.0.ffn_down_exps.weight"} & set(different)
 
 
-def test_a_report_tells_per_role_what_the_quantisation_cost(tmp_path: Path) -> None:
+def test_a_report_tells_per_role_what_the_quantisation_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A stored run that makes no sample: its tool is not listed.
+    step = {"tool": "gone", "arguments": {}, "observation": "1"}
+    line = {"id": "r", "source": "s", "tools": [], "history": [], "query": "q", "steps": [step], "answer": "1"}
+    monkeypatch.setattr(convert_texts, "own_runs", lambda: [parse_record(json.dumps(line))])
     save_model(tmp_path / "model", "qwen2", hidden_size=256, intermediate_size=256, max_position_embeddings=8192)
     save_tokenizer(tmp_path / "model")
     _, told = run(tmp_path / "model", "--quant", "q4_k_m", "--report", "--out", tmp_path / "model.gguf")
@@ -89,6 +95,28 @@ def test_a_report_tells_per_role_what_the_quantisation_cost(tmp_path: Path) -> N
         assert int(row[1].replace(",", "")) > 50
         assert 0 < float(row[4]) < 1
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".gguf"] == ["model.gguf"]
+
+
+def test_the_warnings_are_those_of_what_is_kept(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peft import LoraConfig, get_peft_model
+    from safetensors.numpy import load_file, save_file
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path / "lora")
+    large = Path(shutil.copytree(checkpoint, tmp_path / "large"))
+    tensors = load_file(large / "model.safetensors")
+    tensors["model.layers.0.mlp.up_proj.weight"][0, 0] = 1e6  # more than float16 holds
+    save_file(tensors, large / "model.safetensors")
+    monkeypatch.setattr(convert_run, "_report", lambda *_: None)
+    for arguments in (
+        (large, "--quant", "f16", "--report", "--out", tmp_path / "model.gguf"),
+        ("merge", tmp_path / "lora", "--base", large, "--out", tmp_path / "merged.gguf"),
+    ):
+        _, told = run(*arguments)
+        assert told.count("1 tensors hold numbers too large for the type, as 'blk.0.ffn_up.weight'") == 1
 
 
 def test_a_pack_of_ones_own_grows_role_by_role(checkpoint: Path, tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ def test_the_projects_page_of_results_is_the_one_that_its_reports_make(umi: Cli,
         (("--gold-plan", "--mode", "single"), "--gold-plan needs a team"),
         (("--report", "no/where.json"), "There is no folder no for where.json. Make it first."),
         (("--compare", "nothing.json"), "The report nothing.json cannot be read"),
+        (("--compare", "nothing.json", "--json"), "--json prints the report alone."),
         (("--split", "x"), "The suite toolbench has no --split."),
         (("--file", "missing.json"), "The file missing.json cannot be read"),
     ],
@@ -159,6 +160,24 @@ def test_what_cannot_work_is_said_before_anything_runs(play: Play, flags: tuple[
     result = play(*flags, lines=())
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith(f"error: {told}") and result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"suite": "bfcl"}, "The reports are of different suites: bfcl and toolbench."),
+        ({"provenance": {"source": "else"}}, "The reports were measured on different data."),
+    ],
+)
+def test_what_cannot_be_compared_is_said_before_anything_runs(
+    play: Play, tmp_path: Path, changes: dict[str, object], told: str
+) -> None:
+    path = tmp_path / "report.json"
+    play("--report", str(path))
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    result = play("--seed", "1", "--compare", str(path), lines=())
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"error: {told}")
 
 
 def test_an_unknown_suite_is_answered_with_the_known_ones(umi: Cli) -> None:

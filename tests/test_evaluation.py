@@ -248,6 +248,26 @@ def test_what_is_under_way_at_a_failure_is_finished_and_kept(tmp_path: Path) -> 
     assert 1 <= len(store.finished) < 50
 
 
+def test_what_is_under_way_at_ctrl_c_is_finished_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+
+    def answer(_: Trajectory) -> str:
+        begun.set()
+        time.sleep(0.1)
+        return "b"
+
+    def interrupted(_: object) -> Any:
+        begun.wait(5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("umi_local.evaluation.measuring.as_completed", interrupted)
+    crew = Contestant(Policy(lambda _: Next.CONCLUDE, lambda _: ToolCall("none"), answer), never)
+    store = Store(tmp_path, {"suite": "echo"})
+    with pytest.raises(KeyboardInterrupt):
+        measure(Echo(50), crew, store, jobs=2)
+    assert 1 <= len(store.finished) < 50
+
+
 def test_costs_are_added_up_from_the_turns() -> None:
     meter = Meter()
     meter.start()
@@ -403,6 +423,15 @@ def test_reports_of_a_suite_share_a_table_with_what_others_reached(report: Repor
     assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
     assert any(line.startswith("| a\\|b") for line in rows)
     assert [line for line in rows if line.startswith("| *")]
+    assert "temperature 0." not in told and "split" not in told.partition(f"## {report.title}")[2]
+
+
+def test_rows_of_other_splits_and_temperatures_say_so(report: Report) -> None:
+    other = replace(report, provenance={**report.provenance, "split": "live", "temperature": 0.7})
+    told = results_page([report, other])
+    assert f"| {report.label} (whole) |" in told and f"| {report.label} (live) |" in told
+    (line,) = [line for line in told.splitlines() if line.startswith(f"- {report.label} (live): ")]
+    assert "temperature 0.7; split live" in line
 
 
 def test_differences_are_drawn_around_zero(report: Report) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from umi_local.cli.eval_tasks import digest_of
 from umi_local.errors import ContextFull, ModelFailed, UsageError
 from umi_local.evaluation.meter import Meter
 from umi_local.evaluation.store import Result, Store
@@ -74,13 +75,27 @@ def test_a_backend_that_dies_ends_the_measurement_and_finished_tasks_are_kept(tm
 
 @pytest.mark.parametrize(
     ("line", "told"),
-    [("{", "Line 2"), ('{"id": "x"}', "query"), ('{"id": "x", "query": "q", "tools": [], "answr": []}', "answr")],
+    [
+        ("{", "Line 2"),
+        ('{"id": "x"}', "query"),
+        ('{"id": "x", "query": "q", "tools": [], "answr": []}', "answr"),
+        ('{"id": "a", "query": "another", "tools": []}', "Line 2 of .* has the id 'a' of a task before it"),
+    ],
 )
 def test_a_line_that_is_no_task_is_named(tmp_path: Path, line: str, told: str):
     file = tmp_path / "tasks.jsonl"
     file.write_text('{"id": "a", "query": "q", "tools": []}\n' + line)
     with pytest.raises(UsageError, match=told):
         read_tasks(file)
+
+
+def test_files_of_other_content_are_another_workspace(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("1")
+    before = digest_of(tmp_path)
+    (tmp_path / "a.txt").write_text("2")
+    changed = digest_of(tmp_path)
+    (tmp_path / "a.txt").rename(tmp_path / "b.txt")
+    assert len({before, changed, digest_of(tmp_path)}) == 3
 
 
 EVERYDAY = Path(__file__).parent / "everyday"  # apart_*: by other authors, run at the end alone

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,16 @@ from umi_local.assemble import sample_writer  # noqa: E402
 from umi_local.backends.llama_cpp.context import CancelFlag, Context  # noqa: E402
 from umi_local.backends.llama_cpp.vocabulary import Vocabulary  # noqa: E402
 from umi_local.backends.llama_cpp.weights import Weights  # noqa: E402
-from umi_local.errors import ModelCorrupt, StorageError, UsageError  # noqa: E402
+from umi_local.errors import ConfigError, ModelCorrupt, StorageError, UsageError  # noqa: E402
 from umi_local.messages import TEAM, Role  # noqa: E402
 from umi_local.records import parse_record  # noqa: E402
-from umi_local.training import backbone, checkpoint, dataset, forward, runs  # noqa: E402
+from umi_local.training import backbone, checkpoint, dataset, forward, plot, runs  # noqa: E402
 from umi_local.training.average import average  # noqa: E402
 from umi_local.training.export import export  # noqa: E402
 from umi_local.training.packing import Row, rows  # noqa: E402
 from umi_local.training.recipe import Adapter  # noqa: E402
 from umi_local.training.samples import Sample  # noqa: E402
+from umi_local.training.stage import _split  # noqa: E402
 
 RECIPE = """
 pack = "smollm2-135m"
@@ -98,9 +101,9 @@ def samples_of(vocabulary: Vocabulary, *records: Any) -> list[Sample]:
     return [sample for each in records for sample in writer.samples(each)]
 
 
-def begun(folder: Path, vocabulary: Vocabulary, count: int = 12) -> runs.Run:
+def begun(folder: Path, vocabulary: Vocabulary, count: int = 12, text: str = RECIPE) -> runs.Run:
     recipe = folder / "r.toml"
-    recipe.write_text(RECIPE)
+    recipe.write_text(text)
     run = runs.begin(folder / "run", str(recipe))
     writer = sample_writer("smollm2-135m", vocabulary, 2000)
     dataset.write((("here", record(i)) for i in range(count)), writer, run.folder, [])
@@ -130,8 +133,6 @@ def test_only_what_a_role_writes_carries_loss(vocabulary: Vocabulary) -> None:
 
 
 def test_a_sample_is_what_inference_reads_token_for_token(tiny: Path, vocabulary: Vocabulary) -> None:
-    from dataclasses import replace
-
     from umi_local.markup import markup_for
     from umi_local.prompts import ChatRenderer
     from umi_local.styles.data import chat_style, worked_examples
@@ -182,12 +183,28 @@ def test_samples_are_read_as_they_were_written(vocabulary: Vocabulary, tmp_path:
     assert len({sample.trunk[: sample.head] for sample in written}) > 1
 
 
-def test_samples_cut_short_are_refused(vocabulary: Vocabulary, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [lambda raw: raw[:-40], lambda raw: raw[:10] + b"\xff" * 40 + raw[50:]])
+def test_damaged_samples_are_refused(vocabulary: Vocabulary, tmp_path: Path, damaged: Callable[[bytes], bytes]) -> None:
     run = begun(tmp_path, vocabulary)
     path = run.folder / dataset.SAMPLES
-    path.write_bytes(path.read_bytes()[:-40])
+    path.write_bytes(damaged(path.read_bytes()))
     with pytest.raises(UsageError, match="damaged"):
         list(dataset.read(run.folder))
+
+
+@pytest.mark.parametrize("error", [UsageError("No such file."), KeyboardInterrupt()])
+def test_samples_stay_where_making_them_anew_breaks_off(
+    vocabulary: Vocabulary, tmp_path: Path, error: BaseException
+) -> None:
+    def records() -> Iterator[tuple[str, Any]]:
+        yield "here", record(1)
+        raise error
+
+    run = begun(tmp_path, vocabulary)
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    with pytest.raises(type(error)):
+        dataset.write(records(), sample_writer("smollm2-135m", vocabulary, 2000), run.folder, [])
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
 
 
 def adapted(tiny: Path, names: dict[str, list[int]], scale: float = 0.0, **options: Any) -> Any:
@@ -373,6 +390,51 @@ def test_a_stage_begun_on_other_samples_is_not_gone_on_with(tiny: Path, vocabula
         train(run, tiny, runs.plan(run, runs.GLOBAL, ()))
 
 
+def test_a_stage_begun_with_other_adapters_is_not_gone_on_with(
+    tiny: Path, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    run = begun(tmp_path, vocabulary)
+    train(run, tiny, runs.plan(run, runs.GLOBAL, ()))
+    train(run, tiny, runs.plan(run, "roles", TEAM, scratch=True), steps=1)
+    with pytest.raises(UsageError, match="was begun with no adapters"):
+        train(run, tiny, runs.plan(run, "roles", TEAM))
+    folder = run.stage("roles")
+    shutil.rmtree(folder)
+    train(run, tiny, runs.plan(run, "roles", TEAM), steps=1)
+    with pytest.raises(UsageError, match="was begun with other adapters than these"):
+        train(run, tiny, runs.plan(run, "roles", TEAM, scratch=True))
+    state = torch.load(folder / checkpoint.CHECKPOINT)
+    del state["start"]  # as earlier versions left it
+    torch.save(state, folder / checkpoint.CHECKPOINT)
+    assert train(run, tiny, runs.plan(run, "roles", TEAM, scratch=True), steps=1).steps == 2
+
+
+def test_roles_that_learn_in_different_ways_do_not_learn_together(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    own = "[stages.caller]\nlearning_rate = 5e-3\nbatch = 4\n[parts"
+    run = begun(tmp_path, vocabulary, text=RECIPE.replace("[parts", own))
+    with pytest.raises(ConfigError, match="--role caller"):
+        runs.plan(run, "roles", TEAM, scratch=True)
+    assert runs.plan(run, "caller", (Role.CALLER,), scratch=True).learn.learning_rate == 5e-3
+
+
+def test_a_joined_run_is_held_out_with_any_of_its_requests(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    run = begun(tmp_path, vocabulary, count=40)
+    whole = run.samples(TEAM)
+    (held, *_), (kept, *_) = (
+        [each.id for each in whole if (checkpoint.share_of(each.id, 1) < 0.2) is way] for way in (True, False)
+    )
+    trained = [replace(each, id=f"{kept}+{held}") if each.id == kept else each for each in whole]
+    learnt, _ = _split(whole, TEAM, run.recipe)
+    still_learnt, _ = _split(trained, TEAM, run.recipe)
+    assert len(still_learnt) == len(learnt) - 1
+
+
+def test_a_stage_without_anything_to_learn_from_says_so(tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    run = begun(tmp_path, vocabulary, text=RECIPE.replace("held_out = 0.2", "held_out = 1"))
+    with pytest.raises(UsageError, match="Every sample is held out"):
+        train(run, tiny, runs.plan(run, runs.GLOBAL, ()))
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
 def test_a_damaged_checkpoint_is_said_and_not_begun_again_in_silence(
     tiny: Path, vocabulary: Vocabulary, tmp_path: Path, damage: bytes | None
@@ -443,6 +505,24 @@ def test_an_export_without_room_leaves_what_was_there(
     assert sorted(path.name for path in out.iterdir()) == ["files.toml", "single.gguf"]
 
 
+@pytest.mark.parametrize("what", ["step", "picture", "adapter", "run", "export"])
+def test_what_cannot_be_written_is_a_sentence(what: str, tiny: Path, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    run, file = begun(tmp_path, vocabulary), tmp_path / "file"
+    file.touch()
+    (tmp_path / "in" / "single" / "adapter_model.safetensors").mkdir(parents=True)  # where a file is to be
+    writes: dict[str, Callable[[], object]] = {
+        "step": lambda: checkpoint.append_metrics(file, {}),
+        "picture": lambda: plot.draw_losses(tmp_path / "none"),
+        "adapter": lambda: checkpoint.save_adapter(tmp_path / "in", adapted(tiny, {"single": [1]}), "single"),
+        "run": lambda: runs.begin(file, str(tmp_path / "r.toml")),
+        "export": lambda: export(run, tiny, file),
+    }
+    if what == "export":
+        train(run, tiny, runs.plan(run, runs.GLOBAL, ()))
+    with pytest.raises(StorageError, match="cannot be written"):
+        writes[what]()
+
+
 def test_a_role_that_no_sample_teaches_is_told_when_they_are_made_and_before_the_backbone_is_loaded(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -474,6 +554,13 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         run(["train", *arguments])
     said = capsys.readouterr()
     return int(ended.value.code or 0), said.out, said.err
+
+
+def test_without_its_data_no_run_is_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--run", str(tmp_path / "run"), "--recipe", "cpu-0.5b", "--data", str(tmp_path)]
+    code, _, err = command(capsys, "all", *words)
+    assert (code, "--data DIR" in err) == (2, True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_one_command_goes_from_made_records_to_adapters_and_does_nothing_twice(

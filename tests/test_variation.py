@@ -15,7 +15,7 @@ from umi_local.errors import ConfigError, UsageError
 from umi_local.messages import Role, ToolSpec
 from umi_local.records import Record, parse_record
 from umi_local.styles.data import chat_style, worked_examples
-from umi_local.training.recipe import load_recipe
+from umi_local.training.recipe import Part, load_recipe
 from umi_local.training.refusals import without_the_tool
 from umi_local.training.samples import canonical, single_turns, team_turns
 from umi_local.training.thoughts import aim, with_spoken_thoughts, with_thoughts
@@ -294,13 +294,55 @@ def test_a_broken_line_is_named_where_records_are_missing_for_it(tmp_path: Any) 
     assert "Mend the file" in str(told.value)
 
 
-def test_a_recipe_that_names_a_file_for_measuring_is_refused(tmp_path: Any) -> None:
+@pytest.mark.parametrize("file", ["eval/a.jsonl.gz", "./eval/a.jsonl.gz", "train/../eval/a.jsonl.gz", "train/link"])
+def test_a_recipe_that_names_a_file_for_measuring_is_refused(tmp_path: Any, file: str) -> None:
     from umi_local.training.mix import mixed
 
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "link").symlink_to(tmp_path / "eval" / "a.jsonl.gz")
     recipe = load_recipe("cpu-0.5b")
-    part = recipe.parts["star"].model_copy(update={"file": "eval/apibank.jsonl.gz"})
+    part = recipe.parts["star"].model_copy(update={"file": file})
     with pytest.raises(UsageError, match="for measuring"):
         mixed(recipe.model_copy(update={"parts": {"bad": part}}), tmp_path, [])
+
+
+def test_a_line_that_two_parts_cannot_read_is_told_once(tmp_path: Any) -> None:
+    from umi_local.records import Fault, to_line
+    from umi_local.training.mix import mixed
+
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "mine.jsonl").write_text(f"{to_line(record(id='a'))}\nnone\n", encoding="utf-8")
+    part = Part(file="train/mine.jsonl", count=1)
+    recipe = load_recipe("cpu-0.5b").model_copy(update={"parts": {"one": part, "two": part}})
+    faults: list[Fault] = []
+    assert len(list(mixed(recipe, tmp_path, faults))) == 2
+    assert [fault.line for fault in faults] == [2]
+
+
+def test_parts_of_everyday_runs_have_runs_of_their_own() -> None:
+    from umi_local.training.everyday import generate
+    from umi_local.training.mix import mixed
+
+    part = Part(count=2)
+    recipe = load_recipe("cpu-0.5b").model_copy(update={"parts": {"everyday": part, "everyday_more": part}})
+    made = [each for _, each in mixed(recipe, None, [])]
+    assert made[:2] == list(generate(2, recipe.seed))
+    assert len({each.id for each in made}) == len({str(each.trajectory) for each in made}) == 4
+
+
+@pytest.mark.parametrize("damaged", [lambda raw: raw[:-8], lambda raw: raw[:10] + b"\xff" * 20])
+def test_damaged_names_are_a_sentence(damaged: Any, tmp_path: Any) -> None:
+    import gzip
+
+    from umi_local.records import to_line
+    from umi_local.training.mix import mixed
+
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "mine.jsonl").write_text(to_line(record(id="a")), encoding="utf-8")
+    (tmp_path / "train" / "sgd_x_variants.json.gz").write_bytes(damaged(gzip.compress(b'{"a": []}' * 9)))
+    part = Part(file="train/mine.jsonl", count=1, rename=1)
+    with pytest.raises(UsageError, match=r"The other names in .* cannot be read"):
+        list(mixed(load_recipe("cpu-0.5b").model_copy(update={"parts": {"mine": part}}), tmp_path, []))
 
 
 @pytest.mark.parametrize("folder", [None, "empty"])

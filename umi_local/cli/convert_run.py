@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from umi_local import plain
 from umi_local.cli.progress import steps_of
 from umi_local.convert.checkpoint import Checkpoint, weights_of
 from umi_local.convert.checkpoint_to_gguf import convert_checkpoint
-from umi_local.convert.output import Source, Written, partial
+from umi_local.convert.output import Source, partial
 from umi_local.convert.weights import WRITTEN
-from umi_local.errors import ConfigError, StorageError, UsageError
+from umi_local.errors import StorageError, UsageError
 
 OnStep = Callable[[int, int], None]
 
@@ -74,25 +74,27 @@ def merged(adapter: str, base: Path, out: Path, quant: str) -> Path:
         raise UsageError(f"A merged file is written as {', '.join(WRITTEN)} and not as {quant!r}.")
     folder, source = _fetched(adapter)
     _check_out(out)
-    with partial_base(base, form, out.parent) as (gguf, made_of), steps_of("merging") as step:
+    with partial_base(base, form, out.parent) as (gguf, made_of, warnings), steps_of("merging") as step:
         written = merge(folder, gguf, out, form, source, step, made_of)
-    _tell(written)
+    _tell([*warnings, *written.warnings])
     return out
 
 
 @contextmanager
-def partial_base(base: Path, form: str, room: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """The base as GGUF: itself, or a checkpoint converted for the time being, with the files that it is made of."""
+def partial_base(base: Path, form: str, room: Path) -> Iterator[tuple[Path, list[Path], list[str]]]:
+    """The base as GGUF: itself, or a checkpoint converted for the time being, with the files that it is made of and the
+    warnings of its conversion."""
     if not base.is_dir():
-        yield base, []
+        yield base, [], []
         return
     with (
         tempfile.TemporaryDirectory(prefix=".umi-convert-", dir=room) as folder,
         steps_of(f"converting {base.name}") as step,
     ):
         path = Path(folder) / f"{base.name}.gguf"
-        convert_checkpoint(base, path, form if form != "q8_0" else "f32", Source(str(base.resolve())), step)
-        yield path, Checkpoint.open(base).files
+        exact = form if form != "q8_0" else "f32"
+        written = convert_checkpoint(base, path, exact, Source(str(base.resolve())), step)
+        yield path, Checkpoint.open(base).files, written.warnings
 
 
 def _check_pack(wish: Wish) -> None:
@@ -150,7 +152,7 @@ def _write_adapter(wish: Wish, folder: Path, source: Source, out: Path) -> None:
         raise UsageError(f"{wish.source} is an adapter.", "Name the model that it goes with: --base FILE.gguf")
     if wish.imatrix or wish.report:
         raise UsageError("--imatrix and --report are for models, and this is an adapter.")
-    _tell(convert_adapter(folder, wish.base, out, wish.form, source))
+    _tell(convert_adapter(folder, wish.base, out, wish.form, source).warnings)
 
 
 def _write_model(wish: Wish, folder: Path, source: Source, out: Path) -> None:
@@ -158,26 +160,22 @@ def _write_model(wish: Wish, folder: Path, source: Source, out: Path) -> None:
         raise UsageError("--base is for adapters, and this is a whole model.", "Leave it out.")
     if wish.at_once and not wish.report:
         with steps_of(f"writing {out.name}") as step:
-            _tell(convert_checkpoint(folder, out, wish.form, source, step, wish.pre))
+            _tell(convert_checkpoint(folder, out, wish.form, source, step, wish.pre).warnings)
         return
     exact = "f32" if wish.at_once else _exact(folder)
     # Beside the result, where there is room for it or nowhere.
-    room = nullcontext(str(out.parent)) if not out.parent.is_dir() else _workshop(out)
-    with room as place:
+    with tempfile.TemporaryDirectory(prefix=f".{out.stem}-", dir=out.parent) as place:
         full = Path(place) / f"{out.stem}.{exact}.gguf"
         with steps_of(f"writing {exact}") as step:
-            _tell(convert_checkpoint(folder, full, exact, source, step, wish.pre))
+            written = convert_checkpoint(folder, full, exact, source, step, wish.pre)
         if wish.at_once:
             with steps_of(f"writing {out.name}") as step:
-                convert_checkpoint(folder, out, wish.form, source, step, wish.pre)
-        else:
+                written = convert_checkpoint(folder, out, wish.form, source, step, wish.pre)
+        _tell(written.warnings)
+        if not wish.at_once:
             _quantise(wish, full, out, Path(place))
         if wish.report:
             _report(full, out)
-
-
-def _workshop(out: Path) -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix=f".{out.stem}-", dir=out.parent)
 
 
 def _exact(folder: Path) -> str:
@@ -233,8 +231,8 @@ def _report(before: Path, after: Path) -> None:
         print(f"{row}{cost.divergence:>11.5f}{100 * cost.same_choice:>11.1f} %", file=sys.stderr)
 
 
-def _tell(written: Written) -> None:
-    for warning in written.warnings:
+def _tell(warnings: Sequence[str]) -> None:
+    for warning in dict.fromkeys(warnings):  # of two steps that say the same, once
         print(f"warning: {plain.printable(warning)}", file=sys.stderr)
 
 
@@ -242,8 +240,6 @@ def _add_to_pack(wish: Wish, out: Path, is_adapter: bool) -> None:
     from umi_local.convert.vet import vet_gguf
     from umi_local.own_packs import OwnModel, add_to_pack
 
-    if is_adapter and wish.base is None:
-        raise ConfigError("An adapter's pack needs its base.")
     model = wish.base if is_adapter and wish.base else out
     own = OwnModel(model, vet_gguf(model).context_length, out if is_adapter else None)
     add_to_pack(wish.pack, own, wish.roles)

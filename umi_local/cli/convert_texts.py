@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from umi_local.errors import UsageError
 if TYPE_CHECKING:
     from umi_local.backends.llama_cpp.compare import Passage
     from umi_local.records import Record
+    from umi_local.training.samples import Writer
 
 _RUNS = 12
 _LONGEST = 1500
@@ -40,15 +42,20 @@ def own_text() -> str:
 
 
 def passages(model: Path) -> list[Passage]:
-    """Each role's turns in the user's stored runs, or in made ones where there are none, as tokens of `model`."""
-    from umi_local.backends.llama_cpp.compare import Passage
+    """Each role's turns in the user's stored runs, or in made ones where those have none, as tokens of `model`."""
     from umi_local.backends.llama_cpp.vocabulary import Vocabulary
     from umi_local.training.everyday import generate
-    from umi_local.training.thoughts import with_thoughts
 
     writer = writer_of("auto", Vocabulary(model), _LONGEST)
+    return _passages(own_runs(), writer) or _passages(generate(_RUNS, 1), writer)
+
+
+def _passages(records: Iterable[Record], writer: Writer) -> list[Passage]:
+    from umi_local.backends.llama_cpp.compare import Passage
+    from umi_local.training.thoughts import with_thoughts
+
     found: list[Passage] = []
-    for record in own_runs() or generate(_RUNS, 1):
+    for record in records:
         try:
             sample = writer.samples(with_thoughts(record))[0]
         except ValueError:

@@ -97,16 +97,19 @@ def measure_suite(
     """Measure, then write and print what was asked for. All that can be wrong is looked at before the first item."""
     from umi_local.cli.provenance import provenance
     from umi_local.evaluation import Store, suite_named
+    from umi_local.evaluation.comparison import check_comparable
     from umi_local.evaluation.report_files import read_report
     from umi_local.evaluation.store import evaluations_dir
 
     _check(options, wanted, output, name, jobs)
     suite = suite_named(name, data, {**options, "style": wanted.pack.style if wanted.pack else "chat"})
     earlier = [read_report(path) for path in output.compare]
+    given = {key: value for key, value in options.items() if value and key != "file"}
+    for one in earlier:
+        check_comparable(one, name, {**given, "source": suite.source})
     choices.pull_missing(wanted)
     choices.say_where_text_goes(wanted)
     facts = provenance(wanted)
-    given = {key: value for key, value in options.items() if value and key != "file"}
     settings = {"suite": name, "source": suite.source, "options": given, **facts}
     store = Store(evaluations_dir(), settings, fresh)
     date = datetime.now(UTC).isoformat(timespec="seconds")
@@ -141,6 +144,8 @@ def _check(options: Mapping[str, str], wanted: Setup, output: _Output, name: str
         raise UsageError("--jobs is for models on servers: llama.cpp's process takes one turn at a time.")
     if options.get("gold_plan") and wanted.settings.mode == "single":
         raise UsageError("--gold-plan needs a team: a single model writes its plan and its call in one go.")
+    if output.compare and output.as_json:
+        raise UsageError("--json prints the report alone.", "Compare afterwards: umi-local eval compare --json")
     if output.predictions and name != "toolbench":
         raise UsageError("--predictions is for toolbench alone.")
     check_folders(output.report, output.html, output.predictions)

@@ -160,9 +160,8 @@ def everything(
     from umi_local.training.runs import GLOBAL, begin, plan, stage_name
 
     until = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
-    begun = begin(run, recipe)
-    if not (run / DESCRIPTION).is_file():
-        make_samples(begun, data, False, backbone)
+    made = (run / DESCRIPTION).is_file()
+    begun = begin(run, recipe) if made else make_samples(run, recipe, data, False, backbone)
     if not begun.adapter("single").is_dir():
         _stage(begun, plan(begun, GLOBAL, ()), (until - time.monotonic()) / 60, backbone, device)
     wanted = [each for each in TEAM if not begun.adapter(each.value).is_dir()]

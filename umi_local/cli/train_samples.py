@@ -39,15 +39,11 @@ def data(
     from umi_local.training.extra import need_the_extra
 
     need_the_extra()
-    from umi_local.training.mix import mixed
-    from umi_local.training.recipe import load_recipe
-    from umi_local.training.runs import begin
-
-    mixed(load_recipe(recipe), data, [])  # says what is missing before a run is begun
-    make_samples(begin(run, recipe), data, sessions, backbone)
+    make_samples(run, recipe, data, sessions, backbone)
 
 
-def make_samples(run: Run, data: Path | None, sessions: bool, backbone: Path | None) -> None:
+def make_samples(folder: Path, recipe: str, data: Path | None, sessions: bool, backbone: Path | None) -> Run:
+    """Begin a run, or take the one that is there, and make its samples."""
     from itertools import chain
 
     from umi_local.errors import UsageError
@@ -55,7 +51,11 @@ def make_samples(run: Run, data: Path | None, sessions: bool, backbone: Path | N
     from umi_local.sessions import open_store
     from umi_local.training import dataset
     from umi_local.training.mix import mixed, own_runs
+    from umi_local.training.recipe import load_recipe
+    from umi_local.training.runs import begin
 
+    mixed(load_recipe(recipe), data, [])  # says what is missing before a run is begun
+    run = begin(folder, recipe)
     faults: list[Fault] = []
     records = mixed(run.recipe, data, faults)
     if sessions:
@@ -71,6 +71,7 @@ def make_samples(run: Run, data: Path | None, sessions: bool, backbone: Path | N
         raise UsageError("No record made a sample, so there is nothing to learn from.", "Look at what was left out.")
     for told in missing:
         typer.echo(f"warning: no sample teaches {told}, so that cannot be trained on these.", err=True)
+    return run
 
 
 def show(

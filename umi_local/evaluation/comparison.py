@@ -60,10 +60,7 @@ def compare(reports: Sequence[Report], labels: Sequence[str] = ()) -> Comparison
     """
     first = reports[0]
     for other in reports[1:]:
-        if other.suite != first.suite:
-            raise UsageError(f"The reports are of different suites: {first.suite} and {other.suite}.")
-        if any(other.provenance.get(key) != first.provenance.get(key) for key in ("source", "split")):
-            raise UsageError("The reports were measured on different data.", "Measure both on the same file and split.")
+        check_comparable(first, other.suite, other.provenance)
     tallies = [{case.id: case.tally for case in report.cases} for report in reports]
     shared = [case.id for case in first.cases if all(case.id in one for one in tallies)]
     if not shared:
@@ -81,6 +78,18 @@ def compare(reports: Sequence[Report], labels: Sequence[str] = ()) -> Comparison
         cost = total(case.cost for case in report.cases if case.id in compared)
         rows.append(Row(label, figures, differences, cost, report.provenance))
     return Comparison(first.suite, first.title, metrics, len(shared), rows)
+
+
+def check_comparable(report: Report, suite: str, provenance: Mapping[str, Any]) -> None:
+    """That a report is of the same suite and data as a measurement with this provenance.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if suite != report.suite:
+        raise UsageError(f"The reports are of different suites: {report.suite} and {suite}.")
+    if any(provenance.get(key) != report.provenance.get(key) for key in ("source", "split")):
+        raise UsageError("The reports were measured on different data.", "Measure both on the same file and split.")
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:

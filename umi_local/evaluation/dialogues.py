@@ -14,7 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from umi_local.evaluation.matching import differences, identical_arguments, pairs, same_arguments, same_call
+from umi_local.evaluation.matching import (
+    arguments_count,
+    differences,
+    identical_arguments,
+    pairs,
+    same_arguments,
+    same_call,
+)
 from umi_local.evaluation.suite import Contestant, Item, Metric, Policy, ReferenceRow, Tally
 from umi_local.evaluation.turns import called, calls_of, phrase, take_turn
 from umi_local.messages import ToolCall
@@ -56,9 +63,8 @@ class Dialogue:
 
     @property
     def arguments_count(self) -> bool:
-        """Whether the recorded arguments can be required: no placeholders, and what the schema allows."""
-        meta = self.record.meta
-        return not meta.get("reference_args") and meta.get("args_valid", True) is not False
+        """Whether the recorded arguments can be required."""
+        return arguments_count(self.record)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""When two calls are the same call, and how many of a call's arguments are right.
+"""When two calls are the same call, how many of a call's arguments are right, and when two texts say the same.
 
 Values are compared after one normalisation: numbers by value (3 is 3.0), texts without regard to case and with runs of
 white space as one blank, lists and objects part by part. A text never equals a number, and true never equals 1.
@@ -7,11 +7,13 @@ white space as one blank, lists and objects part by part. A text never equals a 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from umi_local.messages import ToolCall
+from umi_local.records import Record
 
 Pair = tuple[str, str, str]
 
@@ -46,6 +48,16 @@ def differences(gold: Mapping[str, Any], predicted: Mapping[str, Any]) -> list[s
         elif _key(gold[name]) != _key(predicted[name]):
             told.append(f"{name} is {_json(predicted[name])}, not {_json(gold[name])}")
     return told
+
+
+def arguments_count(record: Record) -> bool:
+    """Whether the recorded arguments can be required: no placeholders, and what the schema allows."""
+    return not record.meta.get("reference_args") and record.meta.get("args_valid", True) is not False
+
+
+def plain(text: str) -> str:
+    """A text as answers are searched: case and thousands commas do not matter."""
+    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text.casefold())
 
 
 def normal(value: Any) -> Any:

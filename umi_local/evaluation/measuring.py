@@ -96,6 +96,8 @@ def _results(suite: Suite, items: Sequence[Item], contestant: Contestant, meter:
                     break
                 given.add(future)
                 yield future.result()
+        except KeyboardInterrupt as interrupt:
+            failure = interrupt
         finally:
             # After a failure nothing new is begun; what is under way is waited for and kept.
             pool.shutdown(cancel_futures=True)

@@ -11,9 +11,9 @@ from umi_local.evaluation.suites import SUITES
 
 _HEAD = """# Results
 
-Made by `umi-local eval results`; temperature 0, 95 % intervals by a bootstrap over whole items. Rows of a suite are on
-the same items unless n or seed differs. Rows in italics are not ours: trivial policies on the same items, or figures
-that others published for other models.
+Made by `umi-local eval results`; temperature 0 unless a row's line below the table says another, 95 % intervals by a
+bootstrap over whole items. Rows of a suite are on the same items unless n, seed or split differs. Rows in italics are
+not ours: trivial policies on the same items, or figures that others published for other models.
 """
 
 
@@ -40,15 +40,25 @@ def _section(reports: Sequence[Report]) -> str:
     metrics = [name for name in first.metrics if all(name in report.metrics for report in reports)]
     titles = [first.metrics[name].title for name in metrics]
     lines = [f"## {first.title}", "", *_row(["", "n", *titles, "s/item"]), *_row(["---"] * (len(metrics) + 3))]
-    for report in reports:
+    labels = _labels(reports)
+    for label, report in zip(labels, reports, strict=True):
         figures = [_figure(report, name) for name in metrics]
-        lines += _row([report.label, str(len(report.cases)), *figures, _seconds(report)])
+        lines += _row([label, str(len(report.cases)), *figures, _seconds(report)])
     for _, name, figures in table_rows(first)[1:]:
         cells = [figure for key, figure in zip(first.metrics, figures, strict=True) if key in metrics]
         lines += _row([f"*{name}*", "", *(f"*{cell}*" if cell else "" for cell in cells), ""])
     lines += ["", *(f"- {note}" for note in [*row_notes(first), *first.notes])]
-    lines += ["", *(f"- {report.label}: {_provenance(report)}" for report in reports), ""]
+    lines += ["", *(f"- {label}: {_provenance(report)}" for label, report in zip(labels, reports, strict=True)), ""]
     return "\n".join(lines)
+
+
+def _labels(reports: Sequence[Report]) -> list[str]:
+    """What each report says of itself, with its split where they are not all of one."""
+    splits = [report.provenance.get("split") or "whole" for report in reports]
+    return [
+        f"{report.label} ({split})" if len(set(splits)) > 1 else report.label
+        for report, split in zip(reports, splits, strict=True)
+    ]
 
 
 def _row(cells: Sequence[str]) -> list[str]:
@@ -76,6 +86,8 @@ def _provenance(report: Report) -> str:
         ", ".join(models),
         f"adapters {', '.join(adapters)}" if adapters else "no adapters",
         f"seed {facts.get('seed')}",
+        f"temperature {facts['temperature']:g}" if facts.get("temperature") else "",
+        f"split {facts['split']}" if facts.get("split") else "",
         f"data {str(facts.get('source', ''))[:12]}",
         ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items()),
         str(facts.get("date", "")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from umi_local.errors import ContextFull, UsageError
+from umi_local.evaluation.matching import plain
 from umi_local.evaluation.meter import Meter
 from umi_local.evaluation.store import Result, Store
 from umi_local.trajectory import Trajectory
@@ -59,18 +59,18 @@ def read_tasks(path: Path) -> list[Task]:
     """The tasks of a file, one JSON object per line.
 
     Raises:
-        UsageError: the file is missing or a line is not a task; the sentence names the line.
+        UsageError: the file is missing, a line is not a task or two have one id; the sentence names the line.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The task file {path} cannot be read: {error}.", "Name one with --file.") from None
-    tasks = []
+    tasks: dict[str, Task] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            tasks.append(Task.model_validate_json(line))
+            task = Task.model_validate_json(line)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the line"
@@ -78,7 +78,10 @@ def read_tasks(path: Path) -> list[Task]:
                 f"Line {number} of {path} is not a task: {where}: {first['msg'].lower()}.",
                 "A task is a JSON object with id, query and the tools to call; answer_all and answer_any may follow.",
             ) from None
-    return tasks
+        if task.id in tasks:
+            raise UsageError(f"Line {number} of {path} has the id {task.id!r} of a task before it.", "Give it another.")
+        tasks[task.id] = task
+    return list(tasks.values())
 
 
 def run_tasks(tasks: Sequence[Task], run: Run, meter: Meter, store: Store) -> Iterator[Score]:
@@ -126,17 +129,12 @@ def score(task: Task, result: Result) -> Score:
 
 
 def _contains(task: Task, answer: str, today: date) -> bool:
-    said = _plain(answer)
+    said = plain(answer)
     any_of = list(task.answer_any)
     if task.answer_today:
         any_of += [today.strftime(form) for form in _TODAY[task.answer_today]]
-    one = not any_of or any(_plain(part) in said for part in any_of)
-    return bool(said) and one and all(_plain(part) in said for part in task.answer_all)
-
-
-def _plain(text: str) -> str:
-    """Case and thousands commas do not matter."""
-    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text.casefold())
+    one = not any_of or any(plain(part) in said for part in any_of)
+    return bool(said) and one and all(plain(part) in said for part in task.answer_all)
 
 
 def report(scores: Sequence[Score], **provenance: object) -> dict[str, object]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from umi_local.evaluation.matching import normal, same_arguments, same_call
+from umi_local.evaluation.matching import arguments_count, normal, plain, same_arguments, same_call
 from umi_local.evaluation.record_files import digest, simulated_records, words
 from umi_local.evaluation.suite import Contestant, Item, Metric, ReferenceRow, Tally
 from umi_local.evaluation.turns import calls_of, whole_run
@@ -144,21 +144,21 @@ class ToolAlpaca:
             "procedure": (procedure, 1),
         }
         whole = len(calls) == len(gold) and all(map(same_call, gold, calls))
-        if _arguments_count(record):
+        if arguments_count(record):
             sums["step_arguments"] = (_common(_comparable(gold), _comparable(calls)), len(gold))
             sums["whole"] = (whole, 1)
         facts = golden_facts(record)
         if facts:
             right = tells(prediction["answer"], facts)
             sums["answer"] = (right, 1)
-            if _arguments_count(record):
+            if arguments_count(record):
                 sums["overall"] = (whole and right, 1)
         return sums
 
     def failed(self, item: Item, prediction: Mapping[str, Any]) -> list[str]:
         record: Record = item.content
         gold, calls = _written(record.calls), _written(calls_of(prediction))
-        if not _arguments_count(record):
+        if not arguments_count(record):
             gold, calls = [c.name for c in record.calls], [c.name for c in calls_of(prediction)]
         told = (
             []
@@ -217,7 +217,7 @@ def _is_told(fact: str, said: str, spoken: set[str]) -> bool:
 
 def _plain(text: str) -> str:
     """Case, thousands commas and runs of white space do not matter."""
-    return " ".join(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text.casefold()).split())
+    return " ".join(plain(text).split())
 
 
 def _parsed(observation: str) -> Any:
@@ -263,10 +263,6 @@ def _written(calls: Sequence[ToolCall]) -> list[str]:
 
 def _only(call: ToolCall, names: Sequence[str]) -> dict[str, Any]:
     return {name: call.arguments[name] for name in names if name in call.arguments}
-
-
-def _arguments_count(record: Record) -> bool:
-    return not record.meta.get("reference_args") and record.meta.get("args_valid", True) is not False
 
 
 def _api(record: Record) -> str:

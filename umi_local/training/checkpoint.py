@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +14,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from umi_local.errors import ModelCorrupt, StorageError, UsageError
+from umi_local.errors import ModelCorrupt, UsageError
+from umi_local.training.storage import make_folder, replacing, writing
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
+NOTHING = "nothing"  # stands for the digest of no adapters
 _WEIGHTS = "adapter_model.safetensors"
 
 
@@ -26,7 +27,8 @@ _WEIGHTS = "adapter_model.safetensors"
 class State:
     """A stage after `step` optimizer steps and `seconds` of work, on the samples of this digest.
 
-    `finished` if it came to its end, by its data or by its clock.
+    `finished` if it came to its end, by its data or by its clock. `start` is the digest of the adapters that it was
+    begun with; earlier versions did not note it.
     """
 
     samples: str
@@ -35,6 +37,7 @@ class State:
     adapters: Mapping[str, Mapping[str, torch.Tensor]]
     optimizer: dict[str, Any]
     finished: bool = False
+    start: str = ""
 
 
 def save(folder: Path, state: State) -> None:
@@ -43,21 +46,20 @@ def save(folder: Path, state: State) -> None:
     Raises:
         StorageError: there is no room; the checkpoint before it is whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{CHECKPOINT}.part"
-    try:
-        with part.open("wb") as file:
-            torch.save({field: getattr(state, field) for field in State.__dataclass_fields__}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(folder / CHECKPOINT)
-    except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or "there is no room for it"  # PyTorch tells an offset
-        raise StorageError(
-            f"The checkpoint in {folder} cannot be written: {reason}.",
-            "Make room and run the same command again; it goes on from the last checkpoint.",
-        ) from None
+    make_folder(folder)
+    with replacing(folder / CHECKPOINT, RuntimeError) as file:
+        torch.save({field: getattr(state, field) for field in State.__dataclass_fields__}, file)
+
+
+def digest_of(adapters: Mapping[str, Mapping[str, torch.Tensor]]) -> str:
+    """The sha256 of adapters' tensors; `NOTHING` where there are none."""
+    if not adapters:
+        return NOTHING
+    digest = hashlib.sha256()
+    for name, tensors in sorted(adapters.items()):
+        for key, tensor in sorted(tensors.items()):
+            digest.update(f"{name} {key}".encode() + tensor.float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def last(folder: Path) -> State | None:
@@ -76,13 +78,15 @@ def last(folder: Path) -> State | None:
 
 
 def save_adapter(folder: Path, model: Any, name: str) -> None:
-    """A finished adapter in PEFT's own form, in `folder`."""
-    # Without embeddings, which no adapter changes: to find that out, PEFT would look for the model's configuration.
-    model.save_pretrained(folder, selected_adapters=[name], save_embedding_layers=False)
-    nested = folder / name
-    for file in nested.iterdir():
-        file.replace(folder / file.name)
-    nested.rmdir()
+    """A finished adapter in PEFT's own form, in `folder`. Raises StorageError if it cannot be written."""
+    make_folder(folder)
+    with writing(folder, SafetensorError):
+        # Without embeddings, which no adapter changes: to find that out, PEFT would look for the model's configuration.
+        model.save_pretrained(folder, selected_adapters=[name], save_embedding_layers=False)
+        nested = folder / name
+        for file in nested.iterdir():
+            file.replace(folder / file.name)
+        nested.rmdir()
 
 
 def load_adapter(folder: Path) -> dict[str, torch.Tensor]:
@@ -103,8 +107,10 @@ def load_adapter(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def append_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / METRICS).open("a", encoding="utf-8") as file:
+    """Note a step. Raises StorageError if it cannot be written."""
+    make_folder(folder)
+    path = folder / METRICS
+    with writing(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(metrics) + "\n")
 
 
@@ -124,12 +130,15 @@ def metrics_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def forget_metrics(folder: Path, after: int) -> None:
-    """Steps behind the checkpoint are done again, so what was noted of them goes."""
+    """Steps behind the checkpoint are done again, so what was noted of them goes.
+
+    Raises:
+        StorageError: the file cannot be written; it is as it was then.
+    """
     kept = [entry for entry in metrics_of(folder) if entry["step"] <= after]
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{METRICS}.part"
-    part.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
-    part.replace(folder / METRICS)
+    make_folder(folder)
+    with replacing(folder / METRICS) as file:
+        file.write("".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
 
 def share_of(id: str, seed: int) -> float:

@@ -6,17 +6,18 @@ import gzip
 import hashlib
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from umi_local.errors import StorageError, UsageError
+from umi_local.errors import UsageError
 from umi_local.messages import TEAM, Role
 from umi_local.records import Fault, Record
 from umi_local.training.samples import Sample, Turn, Writer
+from umi_local.training.storage import make_folder, replacing
 
 SAMPLES = "samples.jsonl.gz"
 DESCRIPTION = "data.json"
@@ -39,24 +40,29 @@ class Tally:
 
 
 def write(records: Iterable[tuple[str, Record]], writer: Writer, folder: Path, faults: list[Fault]) -> Tally:
-    """Make every sample and store them with a description. A record that makes none is counted, with its reason."""
+    """Make every sample and store them with a description. A record that makes none is counted, with its reason.
+
+    Raises:
+        StorageError: they cannot be written. Samples that were there are as they were, whatever is raised on the way.
+    """
     tally = Tally(Counter(), Counter(), Counter())
     digest, packed = hashlib.sha256(), _Packed()
-    folder.mkdir(parents=True, exist_ok=True)
-    # Without it there are no samples: it is never that of others.
-    (folder / DESCRIPTION).unlink(missing_ok=True)
-    with _replacing(folder / SAMPLES) as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file:
-        for part, record in records:
-            try:
-                samples = writer.samples(record)
-            except ValueError as error:
-                tally.left_out[f"{part}: {_general(str(error))}"] += 1
-                continue
-            for sample in samples:
-                tally.count(part, sample)
-                for line in packed.lines(sample):
-                    digest.update(line)
-                    file.write(line)
+    make_folder(folder)
+    with replacing(folder / SAMPLES) as raw:
+        with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file:
+            for part, record in records:
+                try:
+                    samples = writer.samples(record)
+                except ValueError as error:
+                    tally.left_out[f"{part}: {_general(str(error))}"] += 1
+                    continue
+                for sample in samples:
+                    tally.count(part, sample)
+                    for line in packed.lines(sample):
+                        digest.update(line)
+                        file.write(line)
+        # Without it there are no samples: it is never that of others.
+        (folder / DESCRIPTION).unlink(missing_ok=True)
     for same in _alike(faults):
         told = str(same[0]) + (" (the first of them)" if len(same) > 1 else "")
         tally.left_out[told] += len(same)
@@ -66,8 +72,8 @@ def write(records: Iterable[tuple[str, Record]], writer: Writer, folder: Path, f
         "target_tokens": dict(sorted(tally.targets.items())),
         "left_out": dict(sorted(tally.left_out.items())),
     }
-    with _replacing(folder / DESCRIPTION) as file:
-        file.write(json.dumps(described, indent=1).encode() + b"\n")
+    with replacing(folder / DESCRIPTION) as raw:
+        raw.write(json.dumps(described, indent=1).encode() + b"\n")
     return tally
 
 
@@ -95,7 +101,7 @@ def read(folder: Path) -> Iterator[Sample]:
                     yield _from_json(data, heads[data["head"]])
     except FileNotFoundError:
         raise UsageError(f"There are no samples in {folder}.", "Make them: umi-local train data --run DIR") from None
-    except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError) as error:
         raise UsageError(f"The samples in {path} are damaged: {error}.", "Make them again.") from None
 
 
@@ -107,19 +113,6 @@ def digest(folder: Path) -> str:
         raise UsageError(
             f"{folder} has no {DESCRIPTION}.", "Make the samples: umi-local train data --run DIR"
         ) from None
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` once it is whole."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Make room and run this again.") from None
 
 
 def _alike(faults: Iterable[Fault]) -> Iterable[list[Fault]]:

@@ -12,6 +12,7 @@ from umi_local.messages import TEAM, Role
 from umi_local.training.backbone import State
 from umi_local.training.checkpoint import last, load_adapter
 from umi_local.training.runs import MULTITASK, Run
+from umi_local.training.storage import make_folder
 
 LICENCE = "Apache-2.0"
 
@@ -29,7 +30,7 @@ def export(run: Run, backbone: Path, out: Path, unfinished: bool = False) -> lis
     found = {name: state for name in plays if (state := _state(run, name, unfinished))}
     if not found:
         raise UsageError(f"No adapter in {run.folder} is finished.", "Train a stage to its end, or add --unfinished.")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     facts = Backbone.of(backbone)
     written = []
     for name, state in found.items():

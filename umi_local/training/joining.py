@@ -14,6 +14,8 @@ from umi_local.messages import ToolSpec
 from umi_local.records import Record
 from umi_local.trajectory import Decision, Next, Step
 
+# Between the ids of what was joined.
+_JOINT = "+"
 # How a further request begins; {next} is its text.
 _FURTHER = (
     "{next}",
@@ -76,7 +78,12 @@ def joined(record: Record, others: Sequence[Record], chance: random.Random) -> R
     )
     services = {name: service for part in parts for name, service in part.meta.get("services", {}).items()}
     meta = {**record.meta, "independent": True, "services": services, "answers": answers}
-    return replace(record, id="+".join(part.id for part in parts), trajectory=run, meta=meta)
+    return replace(record, id=_JOINT.join(part.id for part in parts), trajectory=run, meta=meta)
+
+
+def ids_of(id: str) -> list[str]:
+    """The ids of the records that a run with this id was made of; of most there is one."""
+    return id.split(_JOINT)
 
 
 def _some(tools: dict[str, ToolSpec], parts: Sequence[Record], chance: random.Random) -> tuple[ToolSpec, ...]:

@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,11 @@ def mixed(recipe: Recipe, data: Path | None, faults: list[Fault]) -> Iterator[tu
 def _file(name: str, part: Part, data: Path | None) -> Path:
     if data is None:
         raise UsageError(f"The part {name} of the recipe is read from {part.file}.", "Name its folder with --data DIR.")
-    if part.file.startswith("eval/"):
+    path = data / part.file
+    if path.resolve().is_relative_to((data / "eval").resolve()):
         raise UsageError(
             f"The part {name} names {part.file}, which is for measuring.", "Train on files of train/ only."
         )
-    path = data / part.file
     if not path.is_file():
         raise UsageError(f"There is no file {path}.", "Name the folder that has train/ in it with --data DIR.")
     return path
@@ -62,19 +63,20 @@ def own_runs(store: SessionStore) -> Iterator[tuple[str, Record]]:
 
 def _of_part(name: str, part: Part, seed: int, path: Path | None, faults: list[Fault]) -> Iterator[Record]:
     if path is None:
-        yield from generate(part.count, seed, part.partial, part.families)
+        yield from generate(part.count, seed, part.partial, part.families, name)
         return
-    unread = len(faults)
-    records = list(read_records(path, faults))
+    broken: list[Fault] = []
+    records = list(read_records(path, broken))
+    told = set(faults)  # another part may be of the same file
+    faults += [fault for fault in broken if fault not in told]
     records = records[: max(0, len(records) - part.hold_back)]
     if part.observed:
         records = [with_observations(record) for record in records]
     records = [record for record in records if _wanted(part, record)]
     if len(records) < part.count:
-        broken = faults[unread:]
-        told = f" ({len(broken)} of its lines cannot be read; {broken[0]})" if broken else ""
+        lines = f" ({len(broken)} of its lines cannot be read; {broken[0]})" if broken else ""
         raise UsageError(
-            f"The part {name} asks for {part.count} records, and {path} has {len(records)} of that kind{told}.",
+            f"The part {name} asks for {part.count} records, and {path} has {len(records)} of that kind{lines}.",
             "Mend the file, or lower the part's count in the recipe." if broken else "Lower its count in the recipe.",
         )
     random.Random(f"{seed} {name}").shuffle(records)
@@ -102,6 +104,6 @@ def _variants(path: Path) -> Mapping[str, Any]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             variants: Mapping[str, Any] = json.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise UsageError(f"The other names in {path} cannot be read: {error}.") from None
     return variants

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from umi_local.training.checkpoint import metrics_of
+from umi_local.training.storage import writing
 
 
 def draw_losses(folder: Path) -> Path:
-    """`loss.png` in the stage's folder: each adapter's loss per step (nats per target token) and on held-out runs."""
+    """`loss.png` in the stage's folder: each adapter's loss per step (nats per target token) and on held-out runs.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -30,6 +35,7 @@ def draw_losses(folder: Path) -> Path:
     if names:
         axes.legend(frameon=False)
     path = folder / "loss.png"
-    figure.savefig(path, dpi=120)
+    with writing(path):
+        figure.savefig(path, dpi=120)
     pyplot.close(figure)
     return path

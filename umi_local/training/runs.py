@@ -19,12 +19,13 @@ from typing import Any
 
 import torch
 
-from umi_local.errors import UsageError
+from umi_local.errors import ConfigError, UsageError
 from umi_local.messages import TEAM, Role
 from umi_local.training import backbone, checkpoint, dataset
-from umi_local.training.recipe import Recipe, load_recipe
+from umi_local.training.recipe import Recipe, Stage, load_recipe
 from umi_local.training.samples import Sample
 from umi_local.training.stage import Outcome, Plan, Progress, StageRun
+from umi_local.training.storage import make_folder, replacing, writing
 
 GLOBAL = "global"
 MULTITASK = "multitask"
@@ -108,6 +109,7 @@ def begin(folder: Path, recipe: str) -> Run:
 
     Raises:
         UsageError: the folder holds a run of another recipe.
+        StorageError: it cannot be made.
     """
     wanted = load_recipe(recipe)
     path = folder / "recipe.toml"
@@ -116,8 +118,9 @@ def begin(folder: Path, recipe: str) -> Run:
         if run.recipe != wanted:
             raise UsageError(f"{folder} holds a run with another recipe.", "Name another folder with --run.")
         return run
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(_text_of(recipe), encoding="utf-8")
+    make_folder(folder)
+    with replacing(path) as file:
+        file.write(_text_of(recipe).encode())
     return Run(folder, wanted)
 
 
@@ -126,13 +129,17 @@ def plan(run: Run, stage: str, roles: Sequence[Role], scratch: bool = False, wit
 
     The roles go on from the global adapter unless `scratch`. The stage ends after `within` minutes of
     learning at the latest; to load, to evaluate and to save come on top.
+
+    Raises:
+        UsageError: there is no global adapter to go on from.
+        ConfigError: the recipe has roles that are to learn together learn in different ways.
     """
     samples, seconds = dataset.digest(run.folder), math.inf if within is None else 60 * within
     if stage == GLOBAL:
         return Plan(stage, {Role.SINGLE.value: (Role.SINGLE,)}, run.recipe.stage(GLOBAL), {}, samples, seconds)
     if stage == MULTITASK:
         return Plan(stage, {MULTITASK: TEAM}, run.recipe.stage(MULTITASK), {}, samples, seconds)
-    learn = run.recipe.stage(roles[0].value)
+    learn = _together(run.recipe, roles)
     start: Mapping[str, backbone.State] = {}
     if not scratch:
         first = checkpoint.load_adapter(run.adapter(Role.SINGLE.value))
@@ -161,16 +168,29 @@ def train(
     if outcome.finished and stage.accelerator.is_main_process:
         for name in wanted.adapters:
             target = run.adapter(name)
-            if target.exists():
-                shutil.rmtree(target)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (run.stage(wanted.name) / name).replace(target)
+            make_folder(target.parent)
+            with writing(target):
+                if target.exists():
+                    shutil.rmtree(target)
+                (run.stage(wanted.name) / name).replace(target)
     return outcome
 
 
 def stage_name(roles: Sequence[Role]) -> str:
     """The folder of a stage that trains these roles together."""
     return "roles" if set(roles) == set(TEAM) else "-".join(role.value for role in roles)
+
+
+def _together(recipe: Recipe, roles: Sequence[Role]) -> Stage:
+    """How roles learn beside one another: in one way, since they share each optimizer step."""
+    learn = recipe.stage(roles[0].value)
+    for role in roles:
+        if recipe.stage(role.value) != learn:
+            raise ConfigError(
+                f"The recipe has the {role} learn in another way than the {roles[0]}, so they cannot learn together.",
+                f"Train them one by one: umi-local train role --role {role}",
+            )
+    return learn
 
 
 def _text_of(recipe: str) -> str:

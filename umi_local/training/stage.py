@@ -20,6 +20,7 @@ from accelerate.utils import broadcast
 from umi_local.errors import UsageError
 from umi_local.messages import Role
 from umi_local.training import backbone, checkpoint, forward
+from umi_local.training.joining import ids_of
 from umi_local.training.packing import Row, batches, rows
 from umi_local.training.recipe import Recipe, Stage
 from umi_local.training.samples import Sample
@@ -75,12 +76,22 @@ class Outcome:
 
 
 class StageRun:
-    """A stage in its folder: `checkpoint.pt` while it runs, `metrics.jsonl`, and an adapter per name at its end."""
+    """A stage in its folder: `checkpoint.pt` while it runs, `metrics.jsonl`, and an adapter per name at its end.
+
+    Raises:
+        UsageError: every sample is held out.
+    """
 
     def __init__(self, model: Any, recipe: Recipe, plan: Plan, samples: Sequence[Sample], folder: Path) -> None:
         self.model, self.plan, self.folder = model, plan, folder
         self.accelerator = Accelerator(cpu=model.device.type == "cpu")
+        self._start = checkpoint.digest_of(plan.start)
         kept, self._held_out = _split(samples, plan.roles, recipe)
+        if not kept:
+            raise UsageError(
+                "Every sample is held out, so there is none to learn from.",
+                "Lower the recipe's held_out, or make more samples.",
+            )
         epochs = math.ceil(plan.learn.epochs)
         order: list[Sequence[Row]] = []
         for epoch in range(epochs):
@@ -117,6 +128,10 @@ class StageRun:
     def train(self, time_is_up: Callable[[], bool], tell: Callable[[Progress], None]) -> Outcome:
         """Train to the end, or until the time is up, from the last checkpoint if there is one; one step at least, so
         that the same command again and again comes to the end, too.
+
+        Raises:
+            UsageError: the last checkpoint is of other samples, or of a stage that was begun with other adapters.
+            StorageError: the folder cannot be written; the last checkpoint is whole.
         """
         self._resume()
         saved, begun = time.monotonic(), self._step
@@ -214,35 +229,54 @@ class StageRun:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             adapters = {name: backbone.state_of(self.model, name) for name in self.plan.adapters}
+            optimizer, finished = self._optimizer.state_dict(), self._done >= 1
             state = checkpoint.State(
-                self.plan.samples, self._step, self._seconds, adapters, self._optimizer.state_dict(), self._done >= 1
+                self.plan.samples, self._step, self._seconds, adapters, optimizer, finished, self._start
             )
             checkpoint.save(self.folder, state)
 
     def _resume(self) -> None:
         state = checkpoint.last(self.folder)
+        if state is not None:
+            self._check_same(state)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             checkpoint.forget_metrics(self.folder, after=state.step if state else 0)
         if state is None:
             return
-        if state.samples != self.plan.samples:
-            raise UsageError(
-                f"The stage in {self.folder} was begun on other samples.", "Remove that folder to begin it again."
-            )
         for name, tensors in state.adapters.items():
             backbone.set_state(self.model, name, tensors)
         self._optimizer.load_state_dict(state.optimizer)
         self._step, self._seconds, self._ended = state.step, state.seconds, state.finished
 
+    def _check_same(self, state: checkpoint.State) -> None:
+        """That a checkpoint is of what is trained here."""
+        if state.samples != self.plan.samples:
+            raise UsageError(
+                f"The stage in {self.folder} was begun on other samples.", "Remove that folder to begin it again."
+            )
+        if state.start and state.start != self._start:
+            others = "no adapters" if state.start == checkpoint.NOTHING else "other adapters than these"
+            raise UsageError(
+                f"The stage in {self.folder} was begun with {others}.",
+                "Give the options that it was begun with, or remove that folder to begin it again.",
+            )
+
 
 def _split(samples: Sequence[Sample], roles: Sequence[Role], recipe: Recipe) -> tuple[list[Sample], list[Row]]:
-    """What is learnt from, and the rows held out: the same runs in every stage, chosen by their ids."""
+    """What is learnt from, and the rows held out: the same runs in every stage, chosen by their ids.
+
+    A joined run is held out with any of those that it was made of.
+    """
+
+    def is_held(sample: Sample) -> bool:
+        return any(checkpoint.share_of(id, recipe.seed) < recipe.held_out for id in ids_of(sample.id))
+
     kept: list[Sample] = []
     held: list[Sample] = []
     for sample in samples:
         if (own := sample.only(roles)) is not None:
-            (held if checkpoint.share_of(sample.id, recipe.seed) < recipe.held_out else kept).append(own)
+            (held if is_held(sample) else kept).append(own)
     return kept, rows(held, recipe.row_tokens, "held out")
 
 

@@ -20,14 +20,19 @@ from umi_local.training.everyday.phrasing import data
 from umi_local.training.everyday.scene import Scene
 from umi_local.training.everyday.turns import converse
 
+_PLAIN = "everyday"
 _AT_A_TIME = 64
 _WORKERS = 3  # most of a record's time is spent waiting for a child process
 
 
 def generate(
-    count: int, seed: int, partial: float = 0.2, families: Mapping[str, float] = MappingProxyType({})
+    count: int,
+    seed: int,
+    partial: float = 0.2,
+    families: Mapping[str, float] = MappingProxyType({}),
+    name: str = _PLAIN,
 ) -> Iterator[Record]:
-    """That many records; each depends on the seed, the shares and its own number alone.
+    """That many records; each depends on the seed, the shares, the name of their part and its own number alone.
 
     A share of `partial` of them lists only some of the tools. `families` says what is drawn more or less often than
     by itself (in percent, as `shares.toml` has it).
@@ -39,7 +44,7 @@ def generate(
         raise ConfigError(
             f"There is no family {sorted(unknown)[0]!r} of everyday runs.", f"They are: {', '.join(shares())}."
         )
-    record_of = functools.partial(record, seed, partial=partial, families=families)
+    record_of = functools.partial(record, seed, partial=partial, families=families, name=name)
     with ThreadPoolExecutor(_WORKERS) as pool:
         for start in range(0, count, _AT_A_TIME):
             yield from pool.map(record_of, range(start, min(count, start + _AT_A_TIME)))
@@ -53,14 +58,19 @@ def shares() -> Mapping[str, float]:
 
 
 def record(
-    seed: int, number: int, partial: float = 0.2, families: Mapping[str, float] = MappingProxyType({})
+    seed: int,
+    number: int,
+    partial: float = 0.2,
+    families: Mapping[str, float] = MappingProxyType({}),
+    name: str = _PLAIN,
 ) -> Record:
     """One record: a scene, a request in it, and the real tools' answers."""
-    rng = Random(f"{seed}/{number}")
+    # A second part of a recipe gets others; the first has those that it had before there could be a second.
+    rng = Random(f"{seed}/{number}" if name == _PLAIN else f"{seed}/{name}/{number}")
     drawn = {**shares(), **families}
-    name = rng.choices(list(drawn), list(drawn.values()))[0]
+    family = rng.choices(list(drawn), list(drawn.values()))[0]
     with tempfile.TemporaryDirectory(prefix="umi-everyday-") as folder:
         scene = Scene(rng, Path(folder), partial=partial)
-        request, trajectory = converse(scene, name)
-    meta = {"kind": name} if request.untaught is None else {"kind": name, "untaught": request.untaught}
-    return Record(f"everyday-{seed}-{number}", "everyday", trajectory, meta)
+        request, trajectory = converse(scene, family)
+    meta = {"kind": family} if request.untaught is None else {"kind": family, "untaught": request.untaught}
+    return Record(f"{name}-{seed}-{number}", "everyday", trajectory, meta)
