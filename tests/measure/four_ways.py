@@ -1,4 +1,4 @@
-"""The paper's comparison, on one backbone: `python tests/measure/four_ways.py DATA OUT [--recipe R] [--limit N]`.
+"""The paper's comparison, on one backbone: `python tests/measure/four_ways.py DATA OUT [--recipe R] [--ways W,W]`.
 
 Four ways see the same samples for the same number of epochs, which are those of the recipe's two stages together:
 
@@ -60,7 +60,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--recipe", default="compare-135m")
     parser.add_argument("--limit", default="24", help="conversations of ToolBench")
+    parser.add_argument("--ways", default=",".join(way.name for way in WAYS), help="only these")
     wanted = parser.parse_args()
+    ways = [way for way in WAYS if way.name in wanted.ways.split(",")]
     samples, pack, recipe = (wanted.out / name for name in ("samples", "pack.toml", "recipe.toml"))
     if not (samples / "data.json").is_file():
         known = load_recipe(wanted.recipe)
@@ -68,14 +70,14 @@ def main() -> None:
         pack.write_text(tomli_w.dumps(plain(load_pack(known.pack))))
         recipe.write_text(tomli_w.dumps(known.model_dump(mode="json") | {"pack": str(pack.resolve())}))
         umi_local("train", "data", "--run", samples, "--recipe", recipe, "--data", wanted.data)
-    for way in WAYS:
+    for way in ways:
         train(way, wanted.out / way.name, samples)
         measure("toolbench", way, wanted.out / way.name, pack, ["--data", wanted.data, "--limit", wanted.limit])
     dev = ["--file", EVERYDAY / "dev.jsonl", "--workspace", EVERYDAY / "workspace"]
-    for way in WAYS:
+    for way in ways:
         measure("tasks", way, wanted.out / way.name, pack, dev)
-    for suite in ("toolbench", "tasks"):
-        umi_local("eval", "compare", *(wanted.out / way.name / f"{way.name}-{suite}.json" for way in WAYS))
+    for suite in ("toolbench", "tasks") if len(ways) > 1 else ():
+        umi_local("eval", "compare", *(wanted.out / way.name / f"{way.name}-{suite}.json" for way in ways))
 
 
 def plain(pack: RolePack) -> dict[str, Any]:
