@@ -191,5 +191,5 @@ def _attempt(find: Any) -> Any:
         return find()
     except UmiError as error:
         return {"problem": str(error)}
-    except Exception as error:
+    except Exception as error:  # who runs doctor has something broken, and nobody knows what
         return {"problem": f"{type(error).__name__}: {error}"}

@@ -62,7 +62,10 @@ def main() -> None:
     parser.add_argument("--limit", default="24", help="conversations of ToolBench")
     parser.add_argument("--ways", default=",".join(way.name for way in WAYS), help="only these")
     wanted = parser.parse_args()
-    ways = [way for way in WAYS if way.name in wanted.ways.split(",")]
+    known = {way.name: way for way in WAYS}
+    if unknown := set(wanted.ways.split(",")) - known.keys():
+        parser.error(f"there is no way {min(unknown)!r}; there are {', '.join(known)}")
+    ways = [known[name] for name in wanted.ways.split(",")]
     samples, pack, recipe = (wanted.out / name for name in ("samples", "pack.toml", "recipe.toml"))
     if not (samples / "data.json").is_file():
         known = load_recipe(wanted.recipe)

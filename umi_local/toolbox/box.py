@@ -77,7 +77,7 @@ class LocalToolbox:
         try:
             arguments = tool.validate(call.arguments)
             scope = tool.scope(self.context, arguments) if tool.scope else arguments
-        except Exception as error:  # as below
+        except Exception as error:  # a user's own tool may check its arguments, too, and raise anything
             return self._refused(call, tool.effect.value, _failure(tool, error))
         try:
             shown = partial(self._request, tool, arguments, scope)
