@@ -11,6 +11,7 @@ import pytest
 from umi_local.plain import visible
 from umi_local.toolbox import Tool, ToolContext, ToolError, Workspace
 from umi_local.tools.files import list_files, read_file, search_files, size, write_file
+from umi_local.tools.paths import named_in
 
 
 @pytest.fixture
@@ -412,3 +413,34 @@ def test_no_path_writes_or_previews_outside_the_workspace(context: ToolContext, 
 
 def test_an_absolute_path_into_the_workspace_is_welcome(context: ToolContext) -> None:
     assert call(read_file, context, path=str(context.workspace.root / "plan.md")).startswith("# Plan")
+
+
+@pytest.mark.parametrize(
+    ("plan", "paths"),
+    [
+        ("Use read_file to read letters/Anna.txt.", ["letters/Anna.txt"]),
+        ("Read plan.md and letters/Anna.txt", ["plan.md", "letters/Anna.txt"]),
+        ("Read plan.md, then ghost.md", None),
+        ("Read the old plan.md", None),
+        ("Read ../outside/diary.txt", None),
+        ("Read letters", None),
+        ("Read it, as 3.5 says", None),
+    ],
+)
+def test_a_file_that_a_plan_names_is_the_one_that_is_read(
+    context: ToolContext, plan: str, paths: list[str] | None
+) -> None:
+    (context.workspace.root / "old plan.md").write_text("another\n", encoding="utf-8")
+    schema = read_file.narrow and read_file.narrow(context, plan, "")
+    assert (schema and schema["properties"]) == (paths and {"path": {"enum": paths}})
+
+
+def test_a_file_off_limits_is_not_looked_for_either(context: ToolContext) -> None:
+    closed = replace(context, permitted=lambda arguments: arguments["path"] != "letters/Anna.txt")
+    assert read_file.narrow
+    assert read_file.narrow(closed, "Read letters/Anna.txt", "") is None
+    assert read_file.narrow(closed, "Read plan.md", "") is not None
+
+
+def test_a_long_plan_without_blanks_is_looked_through_at_once(context: ToolContext) -> None:
+    assert named_in(context.workspace, "a1" * 500_000) == {}  # a search that is quadratic would take hours

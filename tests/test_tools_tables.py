@@ -12,7 +12,7 @@ from llguidance import LLMatcher, LLTokenizer
 
 from umi_local.toolbox import Approval, LocalToolbox, ToolContext, ToolError, Workspace, policy_of
 from umi_local.toolbox.csv_text import in_sql
-from umi_local.tools.table_schema import _TABLE, named_tables
+from umi_local.tools.table_schema import named_tables
 from umi_local.tools.tables import query_table
 
 COLUMNS = "The table is called data. Its columns are: item (VARCHAR), price (DOUBLE), sold on (DATE)."
@@ -216,8 +216,13 @@ def test_no_word_of_sql_is_told_as_a_column_without_quotes() -> None:
         assert connection.execute(f'SELECT {in_sql(word)} FROM (SELECT 7 AS "{word}")').fetchall() == [(7,)], word
 
 
-def test_a_long_plan_without_blanks_is_looked_through_at_once() -> None:
-    assert _TABLE.search("a1" * 500_000) is None  # a search that is quadratic would take hours
+def test_a_query_about_a_letter_is_told_what_reads_it(context: ToolContext) -> None:
+    put(context, "letter.txt", "Dear tenant,\nthe rent will be 940 from May on, 35 more than now.\n")
+    with pytest.raises(ToolError, match=r"letter\.txt holds text and no table; read_file shows it"):
+        query(context, "SELECT sum(rent) FROM data", "letter.txt")
+    put(context, "list.txt", "item,price\nlamp,3\n")
+    with pytest.raises(ToolError, match="columns are: item"):
+        query(context, "SELECT sum(rent) FROM data", "list.txt")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from umi_local.plain import visible
 from umi_local.toolbox import PROJECT_FILE, Effect, ToolContext, ToolError, Workspace, tool
 from umi_local.toolbox.stopping import Stopped
 
-from .paths import MAX_SEARCHED_FILES, existing_file, may_be_told, path_scope, place, place_for, searchable
+from .paths import MAX_SEARCHED_FILES, existing_file, may_be_told, named_files, path_scope, place, place_for, searchable
 from .words import stem, telling_words
 
 MAX_LISTED = 100
@@ -60,7 +60,7 @@ def size(count: int) -> str:
     return f"{amount:.1f}".removesuffix(".0") + f" {unit}"
 
 
-@tool(effect=Effect.READS, scope=path_scope)
+@tool(effect=Effect.READS, scope=path_scope, narrow=named_files)
 def read_file(context: ToolContext, path: Annotated[str, "file, such as notes/plan.md"]) -> str:
     """Read a text file whose name is known."""
     file = existing_file(context, path)

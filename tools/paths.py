@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain, islice
@@ -17,6 +18,7 @@ _SHOWN = 12  # names of a folder
 _MEANT = 3  # files that are offered in place of one
 _READINGS = 8  # of one path, each of the name that the one before gave
 _ALIKE = 0.75  # of the letters, without the ending
+_LOOKED_AT = 4000  # characters of a plan
 
 
 def path_scope(context: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:
@@ -109,6 +111,33 @@ def existing_file(context: ToolContext, path: str) -> Path:
     offered = [name for each, name in known if each.stem in near]
     hint = f" Did you mean {' or '.join(offered[:_MEANT])}?" if offered else _neighbours(context, real.parent)
     raise ToolError(f"The file {path} does not exist.{hint}")
+
+
+def named_in(workspace: Workspace, text: str, ending: str = r"[^\W\d]\w{0,7}") -> dict[str, Path | None]:
+    """What a text names like files, by the ending as a regular expression, with the file of each.
+
+    None stands for one that is not there, or whose name may have begun with the word before.
+    """
+    found: dict[str, Path | None] = {}
+    # Bounded on both sides: without that, a long text without blanks is searched again from each of its characters.
+    before = r"(?:(?<![\w./-])(?P<before>[\w./-]{1,100}) )?"
+    path = rf"(?<![\w./-])(?P<path>[\w./-]{{0,200}}\w\.(?:{ending}))(?!\.?\w)"
+    for each in re.finditer(before + path, text[:_LOOKED_AT], re.IGNORECASE):
+        found[each["path"]] = None
+        with suppress(ToolError):
+            if not each["before"] or not workspace.resolve(f"{each['before']} {each['path']}").exists():
+                found[each["path"]] = workspace.file(each["path"])
+    return found
+
+
+def named_files(context: ToolContext, plan: str, _said: str) -> Mapping[str, Any] | None:
+    """The schema of a `path` where a plan names files, all of which are there and may be looked at."""
+    files = named_in(context.workspace, plan)
+    if not files or not all(
+        file and context.permitted(path_scope(context, {"path": path})) for path, file in files.items()
+    ):
+        return None
+    return {"type": "object", "properties": {"path": {"enum": list(files)}}, "required": ["path"]}
 
 
 def may_be_told(context: ToolContext, entry: Path) -> bool:

@@ -13,19 +13,13 @@ from typing import Any
 
 from umi_local.toolbox import ToolContext, ToolError
 
-from .paths import path_scope
+from .paths import named_in, path_scope
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
          ".parquet": "parquet"}  # fmt: skip
 _LONGEST_HEADER = 4000  # bytes
-_LOOKED_AT = 4000  # characters of a plan
 _ABSENCE = re.compile(r"empty|blank|missing|null|fill", re.IGNORECASE)
 _ENDINGS = "|".join(ending.removeprefix(".") for ending in KINDS if ending != ".txt")
-# Bounded on both sides: without that, a long text without blanks is searched again from each of its characters.
-_TABLE = re.compile(
-    rf"(?:(?<![\w./-])(?P<before>[\w./-]{{1,100}}) )?(?<![\w./-])(?P<path>[\w./-]{{0,200}}\w\.(?:{_ENDINGS}))(?!\.?\w)",
-    re.IGNORECASE,
-)
 _UNSAFE = frozenset("\\\ufffd")  # what JSON or the pattern would have to spell in another way
 _WORDS = (
     "SELECT", "DISTINCT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "BETWEEN", "I?LIKE",
@@ -42,14 +36,14 @@ def named_tables(context: ToolContext, plan: str, said: str) -> Mapping[str, Any
     not be looked at, or where its first line does not surely tell the columns.
     """
     columns: dict[str, list[str]] = {}
-    for found in _TABLE.finditer(plan[:_LOOKED_AT]):
-        before, path = found["before"], found["path"]
+    for path, file in named_in(context.workspace, plan, _ENDINGS).items():
         columns[path] = []  # of one table that cannot be looked at, all are left open
         with suppress(ToolError):
-            if before and context.workspace.resolve(f"{before} {path}").exists():
-                continue  # the name began with the word before it
-            file = context.workspace.file(path)
-            if KINDS.get(file.suffix.lower()) == "csv" and context.permitted(path_scope(context, {"path": path})):
+            if (
+                file
+                and KINDS.get(file.suffix.lower()) == "csv"
+                and context.permitted(path_scope(context, {"path": path}))
+            ):
                 names, whole = context.workspace.columns(file, _LONGEST_HEADER)
                 columns[path] = names if whole and len(names) > 1 else []  # a single one may be a title
     if not columns or not all(columns.values()):

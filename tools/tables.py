@@ -26,6 +26,7 @@ LIMITS = Limits(wall_seconds=30, cpu_seconds=20, memory_bytes=3 << 30)
 MAX_SQL = 10_000  # characters
 MAX_ROWS = 50
 MAX_COLUMNS = 40  # that are named
+_WORDS_OF_A_NAME = 4
 _PROGRAM = Path(__file__).with_name("table_program")
 _START = f"import sys; sys.path.append({str(_PROGRAM.parent)!r}); from table_program import program; program.run()"
 
@@ -49,6 +50,8 @@ def query_table(
     request = {"suffix": file.suffix.lower(), "kind": kind, "names": names, "sql": sql, "rows": MAX_ROWS}
     with context.workspace.open(file) as table:
         answer = _asked(request, table, context.stop)
+    if "error" in answer and file.suffix.lower() == ".txt" and _prose(answer["columns"]):
+        raise ToolError(f"{path} holds text and no table; read_file shows it.")
     if "error" in answer:
         raise ToolError(f"{answer['error']} {_columns(answer['columns'])}".strip())
     return _table(answer, sql)
@@ -64,6 +67,11 @@ def _asked(request: dict[str, Any], table: IO[bytes], stop: Event) -> dict[str, 
     except ValueError:  # killed by a limit before it could answer
         raise ToolError("The query needs too much memory or time; ask for less, or for fewer rows.") from None
     return answer
+
+
+def _prose(columns: list[list[str]]) -> bool:
+    """Whether what was taken for the names of columns is more likely the first line of a letter."""
+    return len(columns) < 2 or any(len(name.split()) > _WORDS_OF_A_NAME for name, _ in columns)
 
 
 def _columns(columns: list[list[str]]) -> str:
