@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from threading import Event
 import gguf
 
 import umi_local
+from umi_local import atomic
 from umi_local.errors import StorageError, UsageError
 
 from .encoding import Encoded
@@ -53,20 +53,15 @@ def partial(out: Path, replaces: bool = False) -> Iterator[Path]:
     """
     if out.exists() and not replaces:
         raise UsageError(f"{out} is there already.", "Name another file with --out, or remove it first.")
-    path = out.with_name(f".{out.name}.{os.getpid()}.part")
+    if not out.parent.is_dir():
+        raise UsageError(f"There is no folder {out.parent}.", "Make it first.")
     try:
-        if not out.parent.is_dir():
-            raise UsageError(f"There is no folder {out.parent}.", "Make it first.")
-        yield path
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-        path.replace(out)
+        with atomic.replacing(out) as draft:
+            yield draft
     except OSError as error:
         raise StorageError(
             f"{out} cannot be written: {error.strerror}.", "Make room, or choose another folder."
         ) from error
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def provenance(source: Source, sums: Mapping[str, str]) -> dict[str, str | list[str]]:

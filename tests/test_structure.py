@@ -17,7 +17,7 @@ FOLDERS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
 
 # A module imports from its own line and from those above it.
 RANKS = [
-    "errors messages trajectory events protocols wire records",
+    "errors atomic messages trajectory events protocols wire records",
     "markup prompts parse constraints observations stats styles settings paths manifest plain",
     "agent roles",
     "toolbox",

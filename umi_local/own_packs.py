@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from umi_local import atomic
 from umi_local.errors import ConfigError, UsageError
 from umi_local.manifest import LocalSource, RolePack
 from umi_local.packs import load_pack
@@ -64,12 +65,9 @@ def add_to_pack(name: str, model: OwnModel, roles: Iterable[str], style: str = "
         first = error.errors()[0]
         what, told = first["loc"][-1], first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{str(model.path)!r} cannot be in a pack: {what}: {told}.", "Use another file.") from None
-    draft = path.with_name(f".{path.name}.part")
     try:
-        draft.write_text(tomli_w.dumps(manifest), encoding="utf-8")
-        draft.replace(path)
+        atomic.write(path, tomli_w.dumps(manifest).encode())
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
     load_pack(name)
     return path

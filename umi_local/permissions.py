@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from umi_local import atomic
 from umi_local.errors import ConfigError, UsageError
 from umi_local.mcp.tools import prefix_of
 from umi_local.paths import audit_file, cannot_write, config_dir, journals_dir
@@ -94,10 +95,8 @@ def take_back(rule: str) -> None:
     if len(left) == len(kept):
         raise UsageError(f"{rule} is not allowed for good.", "See umi-local tools allowed.")
     path = always_file()
-    draft = path.with_suffix(".part")
     try:
-        draft.write_text("".join(f"{kept_rule}\n" for kept_rule in left), encoding="utf-8")
-        draft.replace(path)
+        atomic.write(path.resolve(), "".join(f"{kept_rule}\n" for kept_rule in left).encode())
     except OSError as error:
         raise cannot_write(path, error) from error
 

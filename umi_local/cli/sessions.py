@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -235,14 +234,12 @@ def _write(out: Path, text: str, force: bool) -> None:
         UsageError: it is there already, and `force` is not given.
         StorageError: it cannot be written.
     """
+    from umi_local import atomic
     from umi_local.errors import StorageError, UsageError
 
     if out.exists() and not force:
         raise UsageError(f"{out} is there already.", "Overwrite it with --force, or give another --out.")
     try:
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
-            part = Path(folder) / "part"
-            part.write_text(text, encoding="utf-8")
-            part.replace(out)
+        atomic.write(out, text.encode())
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error.strerror}.", "Give another --out.") from error

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from umi_local import atomic
 from umi_local.errors import UsageError
 from umi_local.evaluation.meter import total
 from umi_local.evaluation.report import SCHEMA_VERSION, Case, Report, Value, to_json, values
@@ -30,12 +31,9 @@ def write_text(text: str, path: Path) -> None:
     Raises:
         UsageError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(text, encoding="utf-8", errors="surrogatepass")
-        part.replace(path)
+        atomic.write(path, text.encode(errors="surrogatepass"))
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise UsageError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from None
 
 

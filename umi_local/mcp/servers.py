@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from umi_local import atomic
 from umi_local.errors import ConfigError, UsageError
 from umi_local.paths import cannot_write
 
@@ -149,14 +150,12 @@ class ServerFile:
 
     def _write(self, servers: Mapping[str, Server]) -> None:
         listed = {name: server.model_dump(mode="json", exclude_defaults=True) for name, server in servers.items()}
-        draft = self.path.with_suffix(".tmp")
         try:
             if not listed:
                 self.path.unlink(missing_ok=True)
                 return
-            draft.write_text(json.dumps({"mcpServers": listed}, indent=2) + "\n", encoding="utf-8")
-            draft.chmod(0o600)
-            draft.replace(self.path)
+            text = json.dumps({"mcpServers": listed}, indent=2) + "\n"
+            atomic.write(self.path.resolve(), text.encode(), mode=0o600)
         except OSError as error:
             raise cannot_write(self.path, error) from error
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from umi_local import atomic
 from umi_local.mcp.connection import Connection
 from umi_local.mcp.servers import ServerFile
 from umi_local.messages import ToolSpec
@@ -146,10 +147,8 @@ def trust(pins: Path, server: str, offers: Iterable[Offer]) -> None:
         StorageError: it cannot be written down.
     """
     kept = {**_pinned(pins), server: [dict(offer.described) for offer in offers if not offer.problem]}
-    draft = pins.with_suffix(".tmp")
     try:
-        draft.write_text(json.dumps(kept), encoding="utf-8")
-        draft.replace(pins)
+        atomic.write(pins, json.dumps(kept).encode())
     except OSError as error:
         raise cannot_write(pins, error) from error
 

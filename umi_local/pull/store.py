@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 
+from umi_local import atomic
 from umi_local.errors import ModelCorrupt, ModelMissing, StorageError, UsageError
 from umi_local.manifest import PackFile
 from umi_local.paths import cannot_write, models_dir, private_dir
@@ -119,11 +120,9 @@ def record(path: Path, file: PackFile, status: os.stat_result) -> None:
     if file.shipped and not file.is_local:
         return  # site-packages is not ours to write to
     place = _record_of(path, file)
-    draft = place.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(_entry(file, status)), encoding="utf-8")
-        draft.replace(place)
+        atomic.write(place, json.dumps(_entry(file, status)).encode())
 
 
 def _record_of(path: Path, file: PackFile) -> Path:

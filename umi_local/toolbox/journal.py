@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from umi_local import atomic
+
 _KEPT_SECONDS = 30 * 24 * 3600
 
 
@@ -65,7 +67,8 @@ class Journal:
             if not force and (now is None or _digest(now) != entry["after"]):
                 return Undone(file, "it was changed or removed since; --force puts the old content back all the same")
             if entry["existed"]:
-                _put_back(file, before.read_bytes(), entry.get("mode"))
+                mode = entry.get("mode")
+                atomic.write(file, before.read_bytes(), 0o644 if mode is None else mode)  # older entries have none
             else:
                 file.unlink(missing_ok=True)
         except OSError as error:
@@ -80,17 +83,6 @@ class Journal:
             with suppress(OSError, ValueError):
                 return entry, json.loads(entry.read_text(encoding="utf-8"))
         return None, {}
-
-
-def _put_back(file: Path, content: bytes, mode: int | None) -> None:
-    draft = file.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        draft.touch(mode=0o600)  # nobody else may read it meanwhile
-        draft.write_bytes(content)
-        draft.chmod(0o644 if mode is None else mode)  # older entries have none
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def forget_old(folder: Path) -> None:

@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from umi_local import atomic
+
 _READ, _WRITE = 32, 4  # tokens of a trial
 _MOST_KEPT = 50
 
@@ -91,7 +93,5 @@ def _read(file: Path) -> dict[str, dict[str, int]]:
 
 def _write(file: Path, kept: Mapping[str, Mapping[str, int]]) -> None:
     """Two processes may write at once: one of them is forgotten, and measures again the next time."""
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
     with suppress(OSError):
-        draft.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        draft.replace(file)
+        atomic.write(file, json.dumps(kept, indent=1).encode() + b"\n")
