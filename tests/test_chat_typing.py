@@ -167,4 +167,12 @@ def test_a_stopped_turn_says_so_and_control_c_twice_leaves(tmp_path: Path) -> No
         await chat.pilot.press("ctrl+c")
         assert not chat.app.is_running or chat.app._exit
 
-    play(conversation(tmp_path, [], slow), scene)
+    first = conversation(tmp_path, [], slow)
+    play(first, scene)
+
+    async def again(chat: Chat) -> None:
+        turn = chat.cards(TurnCard)[0]
+        assert turn.state is State.STOPPED
+        assert "Next:" not in turn.said
+
+    play(conversation(tmp_path, [], session=first.session), again)

@@ -20,7 +20,7 @@ from umi_local.events import (
 )
 from umi_local.messages import NO_CALL, Role, Usage
 from umi_local.prompts import plan_text
-from umi_local.trajectory import StopReason, Trajectory
+from umi_local.trajectory import Next, StopReason, Trajectory
 from umi_local.tui.cards import (
     GLYPHS,
     AnswerCard,
@@ -140,8 +140,10 @@ class Transcript(VerticalScroll):
         for step in run.steps:
             turn = TurnCard(first_role)
             await self.add(turn)
-            turn.write(plan_text(step))
-            turn.turn_to(State.DONE)
+            # What a stopped turn had decided is not known: it is kept as if a call were to come.
+            stopped = run.stop is StopReason.CANCELLED and step.decision.next is Next.CALL and not step.calls
+            turn.write(step.decision.rationale if stopped else plan_text(step))
+            turn.turn_to(State.STOPPED if stopped else State.DONE)
             for number, call in enumerate(step.calls):
                 card = CallCard()
                 await self.add(card)
