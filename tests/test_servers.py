@@ -21,7 +21,7 @@ from umi_local.backends.routed import RoutedBackend
 from umi_local.backends.scripted import Line, ScriptedBackend
 from umi_local.backends.server import Server, server_of
 from umi_local.constraints import constraint_for
-from umi_local.errors import ConfigError, ContextFull, ModelFailed, UsageError
+from umi_local.errors import ConfigError, ContextFull, ModelFailed, UmiError, UsageError
 from umi_local.markup import MessagesMarkup
 from umi_local.messages import ChatMessage, Constraint, ModelInfo, Prompt, Role, Sampling, ToolSpec
 from umi_local.parse import json_calls, whole_step
@@ -276,11 +276,18 @@ def test_nothing_is_sent_on_to_another_host_nor_told_of_another_service(monkeypa
     assert "secret" not in str(told)
 
 
-@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"])
-def test_a_turn_is_cancelled_while_its_server_sends_nothing(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ServerBackend, "describe", lambda *_: ModelInfo("silent", 8192))
+@pytest.mark.parametrize(
+    ("known", "head"),
+    [
+        (None, b""),
+        (ModelInfo("silent", 8192), b""),
+        (ModelInfo("silent", 8192), b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"),
+    ],
+)
+def test_a_turn_is_cancelled_while_its_server_sends_nothing(known: ModelInfo | None, head: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         backend = ServerBackend(Server(f"http://127.0.0.1:{silent.getsockname()[1]}/v1"))
+        backend._info = known
 
         def cancel() -> None:
             connection, _ = silent.accept()
@@ -297,6 +304,62 @@ def test_a_turn_is_cancelled_while_its_server_sends_nothing(head: bytes, monkeyp
         assert not written.finished and not written.text
         assert time.monotonic() - started < 4
         backend.close()
+
+
+MODELS = {"data": [{"id": "odd", "max_model_len": 4096}]}
+
+
+@pytest.mark.parametrize(
+    ("models", "chunk", "sentence"),
+    [
+        ({"data": {}}, {}, "has no model"),
+        ({"data": ["odd"]}, {}, "is no address of this API"),
+        ({"data": [{"id": "odd", "max_model_len": "many"}]}, {}, "is no address of this API"),
+        ({"data": None}, {}, "has no model"),
+        (MODELS, {"choices": None}, "broke off its answer"),
+        (MODELS, {"choices": ["text"]}, "broke off its answer"),
+        (MODELS, {"choices": [{"delta": {"content": [{"text": "Hi"}]}}]}, "broke off its answer"),
+        (MODELS, [], "broke off its answer"),
+    ],
+)
+def test_an_answer_of_another_form_is_a_sentence(models: object, chunk: object, sentence: str) -> None:
+    class Odd(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer("application/json", json.dumps(models))
+
+        def do_POST(self) -> None:
+            self.answer("text/event-stream", f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n")
+
+        def answer(self, kind: str, text: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Odd) as odd:
+        threading.Thread(target=odd.serve_forever, daemon=True).start()
+        backend = ServerBackend(Server(f"http://127.0.0.1:{odd.server_port}/v1"))
+        prompt = Prompt((), (), messages=(ChatMessage("user", "Hello"),))
+        with pytest.raises(UmiError, match=sentence):
+            backend.complete(Role.SUMMARIZER, prompt, None, Sampling(max_tokens=4))
+        backend.close()
+        odd.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ALL_PROXY", "odd://127.0.0.1:1"), ("SSL_CERT_FILE", "/nowhere/certificates.pem")]
+)
+def test_a_proxy_or_certificate_that_cannot_be_used_is_a_sentence(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="settings of the environment"):
+        ServerBackend(Server("https://example.org/v1"))
+    ServerBackend(Server("http://127.0.0.1:1/v1")).close()
 
 
 def test_what_stays_on_this_computer_goes_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
