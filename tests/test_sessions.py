@@ -176,6 +176,19 @@ def test_a_session_removed_while_it_is_recorded_is_a_sentence_and_stays_removed(
     assert store.list() == ()
 
 
+def test_a_run_is_not_written_into_the_session_that_has_its_number_now(store: SessionStore) -> None:
+    first = store.create("qwen", "/work", "multi")
+    emit = store.record(first)
+    emit(RunStarted(Trajectory("a secret thing")))
+    store.remove(first)
+    second = store.create("qwen", "/work", "multi")
+    store.record(second)(RunStarted(Trajectory("another")))  # SQLite gives its number again
+    for event in (StepEnded(0, a_step()), RunEnded(a_run("a secret thing", a_step()))):
+        with pytest.raises(StorageError, match="removed in the meantime"):
+            emit(event)
+    assert [(run.query, run.steps) for run in store.trajectories(second)] == [("another", ())]
+
+
 def test_an_export_as_json_holds_everything(store: SessionStore) -> None:
     session = saved(store, a_run("q", a_step()))
     told = json.loads(store.export(session, "json"))

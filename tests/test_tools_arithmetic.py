@@ -103,6 +103,11 @@ def test_numbers_come_out_exact_and_without_noise(expression: str, expected: str
         ("radians(180°)", "3.14159265359"),
         ("1 250 million", "1250000000"),
         ("3 + half of 10", "8"),
+        ("sin(2*30°)", "0.866025403784"),
+        ("sin(30° + 15 degrees)", "0.707106781187"),
+        ("cos(90°/2) + tan(-45°)", "-0.292893218813"),
+        ("0,125 * 8", "1"),
+        ("(0,1 + 0,025) * 2", "0.25"),
     ],
 )
 def test_everyday_notation_is_understood(expression: str, expected: str) -> None:
@@ -126,6 +131,7 @@ def test_everyday_notation_is_understood(expression: str, expected: str) -> None
         ("max(1,000,2,000)", "2000"),
         ("sum($1,000,$2,000)", "3000"),
         ("max(12,50)", "50"),
+        ("max(0,100,200)", "200"),
     ],
 )
 def test_thousands_commas_are_told_from_those_between_arguments(expression: str, expected: str) -> None:
@@ -159,6 +165,9 @@ def test_thousands_commas_are_told_from_those_between_arguments(expression: str,
         ("17 % -5", "-3"),
         ("17% - 5", "-4.83"),
         ("17 % (2 + 3)", "2"),
+        ("1/2% of 200", "1"),
+        ("500 + 1/4 % of 2000", "505"),
+        ("10/2%", "500"),
     ],
 )
 def test_a_percent_sign_is_told_from_a_remainder(expression: str, expected: str) -> None:

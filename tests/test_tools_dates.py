@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -76,6 +76,12 @@ def test_without_a_place_it_is_the_local_time(timezone: str | None) -> None:
         ("Seattle, USA", "America/Los_Angeles"),
         ("London, UK", "Europe/London"),
         ("San Juan, Puerto Rico", "America/Puerto_Rico"),
+        ("Atlanta, Georgia", "America/New_York"),
+        ("Tbilisi, Georgia", "Asia/Tbilisi"),
+        ("Los Angeles, CA", "America/Los_Angeles"),
+        ("Toronto, CA", "America/Toronto"),
+        ("Delhi, IN", "Asia/Kolkata"),
+        ("Berlin, DE", "Europe/Berlin"),
     ],
 )
 def test_a_zone_is_found_by_its_name_a_city_or_an_offset(place: str, zone: str) -> None:
@@ -98,6 +104,9 @@ def test_every_zone_given_by_a_large_city_exists() -> None:
         ("Georgia, USA", "no time zone"),
         ("London, Ontario", "no time zone"),
         ("Paris, Texas", "no time zone"),
+        ("Dublin, Ohio", "no time zone"),
+        ("Rome, NY", "no time zone"),
+        ("Vienna, VA", "no time zone"),
         ("East", "no time zone"),
     ],
 )
@@ -183,10 +192,35 @@ def test_of_a_day_that_a_month_lacks_its_last_is_told(text: str) -> None:
         ("2026-05-04 08:30", "2026-05-04 17:00", "8 hours and 30 minutes, from 2026-05-04 08:30 to 2026-05-04 17:00"),
         ("2026-05-04T22:00", "2026-05-06 06:00", "1 day and 8 hours, from 2026-05-04T22:00 to 2026-05-06 06:00"),
         ("2026-05-04 08:30", "2026-05-04 08:00", "minus 30 minutes, from 2026-05-04 08:30 to 2026-05-04 08:00"),
+        ("4 May 2026 9:00", "2026-05-04 17:30", "8 hours and 30 minutes, from 4 May 2026 9:00 to 2026-05-04 17:30"),
+        (
+            "2026-05-04 9 am",
+            "May 4 2026 at 5:30 pm",
+            "8 hours and 30 minutes, from 2026-05-04 9 am to May 4 2026 at 5:30 pm",
+        ),
+        (
+            "2026-05-04 12:15 am",
+            "2026-05-04 12pm",
+            "11 hours and 45 minutes, from 2026-05-04 12:15 am to 2026-05-04 12pm",
+        ),
+        ("2026-05-04T09:00Z", "2026-05-04T17:00+02:00", "6 hours, from 2026-05-04T09:00Z to 2026-05-04T17:00+02:00"),
+        (
+            "2026-05-04T09:00:30.000",
+            "2026-05-04 10:00:30",
+            "1 hour, from 2026-05-04T09:00:30.000 to 2026-05-04 10:00:30",
+        ),
     ],
 )
 def test_between_times_of_days_hours_are_counted(start: str, end: str, told: str) -> None:
     assert call(date_difference, start=start, end=end) == told
+
+
+def test_from_now_to_a_time_hours_are_counted_and_to_a_day_days() -> None:
+    zone = timezone(timedelta(hours=2))
+    context = ToolContext(Workspace(Path()), Path("notes.md"), clock=lambda: datetime(2026, 5, 4, 18, 15, tzinfo=zone))
+    told = date_difference.call(context, {"start": "now", "end": "2026-05-04 20:00"})
+    assert told == "1 hour and 45 minutes, from now to 2026-05-04 20:00"
+    assert date_difference.call(context, {"start": "now", "end": "2026-05-05"}).startswith("1 day, from Monday")
 
 
 @pytest.mark.parametrize("place", ["North Carolina", "Eastern Europe", "London Ontario", "Washington state"])
@@ -204,6 +238,8 @@ def test_a_weekday_before_a_distance_is_no_date_and_feasts_are_the_next_ones() -
 def test_for_times_without_a_day_the_calculator_is_named() -> None:
     with pytest.raises(ToolError, match=r"Use calculator with 17:00 - 8:30"):
         call(date_difference, start="8:30", end="17:00")
+    with pytest.raises(ToolError, match=r"Use calculator with 24:00 - 22:00 \+ 6:00"):
+        call(date_difference, start="22:00", end="6:00")
 
 
 @pytest.mark.parametrize(("text", "day"), [("25/12/2024", 25), ("12/25/2024", 25), ("12.12.2024", 12)])

@@ -93,6 +93,16 @@ def test_notes_are_found_by_their_day_where_one_is_written(context: ToolContext)
     assert call(search_notes, context, query="notes of 2025-03-02").startswith("Nothing about")
 
 
+def test_the_digits_of_a_day_and_the_ends_of_words_are_nothing_to_look_for(context: ToolContext) -> None:
+    context.notes.parent.mkdir()
+    context.notes.write_text("- 2026-11-30: Buy milk\n- 2026-11-30: Dentist at 30 Main Street\n", encoding="utf-8")
+    both = "2026-11-30: Dentist at 30 Main Street\n2026-11-30: Buy milk"
+    assert call(search_notes, context, query="notes from 2026-11-30") == both
+    for query in ("Anna's number", "Anna’s number", "I don't know Anna"):
+        assert call(search_notes, context, query=query).startswith("Nothing about")
+    assert call(search_notes, context, query="the milk's price") == "2026-11-30: Buy milk"
+
+
 def test_a_note_behind_a_last_line_without_an_end_is_a_line_of_its_own(context: ToolContext) -> None:
     context.notes.parent.mkdir()
     context.notes.write_text("- 2026-03-02: The code is 1234", encoding="utf-8")

@@ -51,6 +51,12 @@ def context(tmp_path: Path) -> ToolContext:
         ("n,share\n2,45%\n", "n * share AS x FROM data", "x\n90\nshare is in %."),
         ("d,n\n12-Jan-26,5\n03-Feb-26,7\n", "year(d) AS y FROM data LIMIT 1", "y\n2026"),
         ("d,n\n3 March 2026,5\n4 May 2026,7\n", "n FROM data WHERE d LIKE '%March%'", "n\n5"),
+        ("d,n\nJan 5 2026,5\nApr 2 2026,7\n", "n FROM data WHERE d > '2026-01-31'", "n\n7"),
+        ("part,title\n1.1.1,Intro\n1.1.2,Scope\n", "part FROM data LIMIT 1", "part\n1.1.1"),
+        ("a, s, n\nx, open, 3\ny, shut, 4\nz, open, 5\n", "sum(n) AS n FROM data WHERE s = 'open'", "n\n8"),
+        ("a,s\nx,open \ny,open\n", "s, count(*) AS n FROM data GROUP BY s", "s | n\nopen | 2"),
+        ("a, paid\nx, yes\ny, no\n", "a FROM data WHERE paid = TRUE", "a\nx"),
+        ("a, paid\nx, yes\ny, no\n", "sum(paid) AS n FROM data", "n\n1"),
     ],
 )
 def test_amounts_and_dates_are_what_they_say(context: ToolContext, table: str, sql: str, told: str) -> None:
@@ -261,3 +267,52 @@ def test_of_a_very_wide_table_the_columns_that_are_not_shown_are_told(context: T
     told = query(context, "SELECT * FROM data", path)
     assert told.endswith("... and 20 more columns; SELECT the ones that are wanted by name.")
     assert query(context, "SELECT c119 FROM data", path) == "c119\n1"
+
+
+@pytest.mark.parametrize(
+    ("ends", "left_out"),
+    [
+        ("Total,10\nAverage,2.5\n", "lines, Total and Average, are"),
+        ("Mean,2.5\n", "line, Mean, is"),
+        ("Total,10\n", "line, Total, is"),
+    ],
+)
+def test_totals_and_averages_at_the_end_are_no_rows(context: ToolContext, ends: str, left_out: str) -> None:
+    path = put(context, "t.csv", f"name,n\nA,1\nB,2\nC,3\nD,4\n{ends}")
+    assert query(context, "SELECT name FROM data ORDER BY n DESC LIMIT 1", path).startswith("name\nD\n")
+    assert query(context, "SELECT sum(n) AS n FROM data", path) == f"n\n10\nThe last {left_out} left out."
+
+
+@pytest.mark.parametrize("ends", ["Average Joe,7\n", "Total,9\nAverage,2.5\n"])
+def test_what_is_called_like_an_average_and_is_none_stays(context: ToolContext, ends: str) -> None:
+    path = put(context, "t.csv", f"name,n\nA,1\nB,2\nC,3\nD,4\n{ends}")
+    assert "left out" not in query(context, "SELECT sum(n) AS n FROM data", path)
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT sum(2024) AS n FROM data", "n\n14"),
+        ("SELECT product, 2024 FROM data WHERE 2024 > 6", "product | 2024\nB | 8"),
+        ("SELECT 2023, 2024 FROM data WHERE product = 'A'", "2023 | 2024\n5 | 6"),
+        ("SELECT product FROM data ORDER BY 2024 DESC LIMIT 1", "product\nB"),
+        ('SELECT product FROM data WHERE "2023" IN (5, 2024)', "product\nA"),
+        ('SELECT product FROM data WHERE 2020 + "2023" BETWEEN 2023 AND 2026', "product\nA"),
+    ],
+)
+def test_a_year_that_is_a_column_is_meant_as_one(context: ToolContext, sql: str, told: str) -> None:
+    assert query(context, sql, put(context, "t.csv", "product,2023,2024\nA,5,6\nB,7,8\n")) == told
+
+
+@pytest.mark.parametrize(
+    ("where", "n"),
+    [
+        ("at IN ('2026-01-05', '2026-01-06')", 3),
+        ("at NOT IN ('2026-01-05')", 6),
+        ("at <> '2026-01-05'", 6),
+        ("at != '2026-01-06'", 5),
+    ],
+)
+def test_a_day_is_all_of_it_where_a_column_has_times(context: ToolContext, where: str, n: int) -> None:
+    table = "at,n\n2026-01-05 10:00:00,1\n2026-01-06 11:00:00,2\n2026-01-07 12:00:00,4\n"
+    assert query(context, f"SELECT sum(n) AS n FROM data WHERE {where}", put(context, "t.csv", table)) == f"n\n{n}"

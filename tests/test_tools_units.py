@@ -105,6 +105,8 @@ def test_common_names_are_understood_and_repeated(told: str) -> None:
         "-40 Celsius = -40 Fahrenheit",
         "0 K = -273.15 °C",
         "300 kelvin = 80.33 f",
+        "32 F = 0 C",
+        "-17.7777777778 C = 0 F",
     ],
 )
 def test_temperatures_are_shifted_not_only_scaled(told: str) -> None:

@@ -10,10 +10,9 @@ from umi_local.toolbox import ToolContext, ToolError, tool
 
 from .grounding import said_date, said_dates
 from .time_zones import find_zone
-from .written_dates import parse_date, plus_months
+from .written_dates import parse_date, plus_months, time_of_day
 
 _CLOCK = re.compile(r"\d{1,2}:[0-5]\d")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?")
 
 
 @tool()
@@ -33,16 +32,19 @@ def date_difference(
 ) -> str:
     """Count the days, weeks, months and years between two dates."""
     if all(_CLOCK.fullmatch(text.strip()) for text in (start, end)):
-        raise ToolError(f"These are times of day. Use calculator with {end.strip()} - {start.strip()}.")
+        first, last = start.strip(), end.strip()
+        sooner = int(last.replace(":", "")) < int(first.replace(":", ""))
+        reckoned = f"24:00 - {first} + {last}" if sooner else f"{last} - {first}"
+        raise ToolError(f"These are times of day. Use calculator with {reckoned}.")
     today = context.clock().date()
-    first, last = parse_date(start, today), parse_date(end, today)
-    days = (last - first).days
-    parts = [part for part in (_in_weeks(abs(days)), _in_months(first, last)) if part]
+    first_day, last_day = parse_date(start, today), parse_date(end, today)
+    days = (last_day - first_day).days
+    parts = [part for part in (_in_weeks(abs(days)), _in_months(first_day, last_day)) if part]
     also = f" ({', or '.join(parts)})" if parts else ""
     earlier = "; the second date is earlier" if days < 0 else ""
-    if hours := _hours(start, end):
+    if hours := _hours(*(_moment(context, text) for text in (start, end))):
         return f"{hours}, from {start.strip()} to {end.strip()}"
-    return f"{_count(days, 'day')}{also}, from {_shown(first)} to {_shown(last)}{earlier}"
+    return f"{_count(days, 'day')}{also}, from {_shown(first_day)} to {_shown(last_day)}{earlier}"
 
 
 @tool(narrow=said_date)
@@ -67,16 +69,25 @@ def add_to_date(
     return f"{start.isoformat()}{added} = {told}" if added else told
 
 
-def _hours(start: str, end: str) -> str:
+def _moment(context: ToolContext, text: str) -> datetime | None:
+    """A day with its time; None where no time is told."""
+    now = context.clock()
+    if text.strip().lower() == "now":
+        return now
+    told = time_of_day(text)
+    return (
+        None
+        if told is None
+        else datetime.combine(parse_date(text, now.date()), told.replace(tzinfo=told.tzinfo or now.tzinfo))
+    )
+
+
+def _hours(first: datetime | None, last: datetime | None) -> str:
     """The hours and minutes from one time of a day to another, where both are told."""
-    if not all(_MOMENT.fullmatch(text.strip()) for text in (start, end)):
-        return ""
-    try:
-        first, last = (datetime.fromisoformat(text.strip()) for text in (start, end))
-    except ValueError:  # 24:00
+    if first is None or last is None:
         return ""
     minutes = int((last - first).total_seconds() / 60)
-    if first.time() == last.time():  # whole days
+    if minutes % (24 * 60) == 0:
         return ""
     days, rest = divmod(abs(minutes), 24 * 60)
     amounts = ((days, "day"), (rest // 60, "hour"), (rest % 60, "minute"))

@@ -23,7 +23,7 @@ _WORDS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (rf"({_BARE}) thousand\b", r"(\1*10**3)"),
     (rf"({_BARE}) million\b", r"(\1*10**6)"),
     (rf"({_BARE}) billion\b", r"(\1*10**9)"),
-    (rf"\b(sin|cos|tan) ?\( ?(-?{_NUMBER}) ?(?:°|deg(?:rees?)?\b) ?\)", r"\1(\2*pi/180)"),
+    (r"\b(?:sin|cos|tan) ?\([^()]*\)", lambda found: _in_radians(found[0])),
     (rf"({_BARE}) ?(?:°|degrees?\b)(?! ?\()", r"\1"),
     (r" ?\bper ?cent\b", _SURELY),
     (r"\bplus\b", "+"),
@@ -41,7 +41,7 @@ _WORDS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     ),
     (r"(\d ?/ ?\d+|\)|(?<![\d.])0?\.\d+) of\b", r"\1*"),
 ]
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)")
+_THOUSANDS = re.compile(r"(?<![\d.,])(?!0)\d{1,3}(?:,\d{3})+(?!\d)")
 _OF_SEVERAL = {"min", "max", "sum", "average", "avg", "mean", "gcd", "lcm", "hypot", "pow", "round", "log"}
 _CLOCK = r"(\d{1,3}):([0-5]\d)"
 _CLOCKS = re.compile(rf"{_CLOCK}(?: ?[-+−–] ?{_CLOCK})+")
@@ -84,6 +84,11 @@ def is_of_clock_times(expression: str) -> bool:
     return _CLOCKS.fullmatch(expression) is not None
 
 
+def _in_radians(function: str) -> str:
+    """The angles that are told in degrees, of a function's argument."""
+    return re.sub(rf"({_BARE}) ?(?:°|deg(?:rees?)?\b)", r"(\1*pi/180)", function, flags=re.IGNORECASE)
+
+
 def _fraction(found: re.Match[str]) -> str:
     return f"({found[1] or 0}+{unicodedata.normalize('NFKC', found[2]).replace('⁄', '/')})"
 
@@ -94,9 +99,11 @@ def _plain_numbers(text: str) -> str:
     def joined(found: re.Match[str]) -> str:
         return found[0] if _separates_arguments(text, found) else found[0].replace(",", "")
 
+    if not re.search(r"[A-Za-z] ?\(", text):  # where no comma can stand between arguments
+        text = re.sub(r"(?<![\d.,])0,(\d+)(?![\d.,])", r"0.\1", text)
     text = _THOUSANDS.sub(joined, text)
     text = re.sub(r"(?<=\d),(?=0\d\d(?!\d))", "", text)  # max(1,000,2,000): no argument begins with a zero
-    if "(" not in text:  # where no comma can stand between arguments
+    if "(" not in text:
         text = re.sub(
             r"(?<![\d.,])(\d{1,3}(?:\.\d{3})+|\d+),(\d{1,2})(?![\d.,])",
             lambda found: f"{found[1].replace('.', '')}.{found[2]}",
@@ -129,7 +136,14 @@ def _percents(text: str) -> str:
             f"{alone[1]} % {alone[2]} is the remainder of a division, {alone[1]}."
             f" For a percentage write {alone[1]}% of {alone[2]}."
         )
+    text = re.sub(rf"((?:^|[-+*(]) ?)(\d+) ?/ ?(\d+)(?= ?[%{_SURELY}])", _of_one, text)
     text = re.sub(rf"({_NUMBER})[%{_SURELY}] ?off (?:of )?(?=[\d(])", rf"(1-\1**{PERCENT})*", text, flags=re.IGNORECASE)
     text = re.sub(rf"[%{_SURELY}] ?of\b", f"**{PERCENT}*", text, flags=re.IGNORECASE)
     text = re.sub(rf"{_SURELY}(?= ?[\w(.])", f"**{PERCENT}*", text).replace(_SURELY, f"**{PERCENT}")
     return re.sub(r"%(?! ?[\w(.])(?!(?<= %) -[\d(.])", f"**{PERCENT}", text)
+
+
+def _of_one(found: re.Match[str]) -> str:
+    """1/2% is half a percent; 10/2% is left as it is."""
+    before, part, whole = found.groups()
+    return f"{before}({part}/{whole})" if int(part) < int(whole) else found[0]

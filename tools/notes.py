@@ -15,6 +15,7 @@ from .words import stem, telling_words
 
 MAX_NOTE = 2_000  # characters
 MAX_FOUND = 10
+_DATE = r"\d{4}-\d\d(?:-\d\d)?"
 _DAY = re.compile(r"^\d{4}-\d\d-\d\d:")  # when a note was made
 
 
@@ -44,8 +45,9 @@ def search_notes(context: ToolContext, query: Annotated[str, "words to look for;
     notes = _notes(context.notes)
     if not notes:
         return "There are no notes yet."
-    words = [stem(word) for word in telling_words(query)]
-    if days := re.findall(r"\d{4}-\d\d(?:-\d\d)?", query):
+    days = re.findall(_DATE, query)
+    words = [stem(word) for word in telling_words(re.sub(_DATE, " ", query))]
+    if days:
         notes = [note for note in notes if any(day in note for day in days)]
         found = _ranked(notes, words) or notes[::-1]
     else:

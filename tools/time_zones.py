@@ -30,9 +30,24 @@ _PLACES = {
     "Africa/Lagos": "abuja", "Europe/Kyiv": "kiev, ukraine", "America/Puerto_Rico": "san juan",
 }  # fmt: skip
 
-
+# Regions of countries that share the names of their cities with others, whole and as they are shortened.
+_STATES = {
+    "united states": (
+        "alabama, al, alaska, ak, arizona, az, arkansas, ar, california, ca, colorado, co, connecticut, ct, "
+        "delaware, de, florida, fl, georgia, ga, hawaii, hi, idaho, id, illinois, il, indiana, in, iowa, ia, "
+        "kansas, ks, kentucky, ky, louisiana, la, maine, me, maryland, md, massachusetts, ma, michigan, mi, "
+        "minnesota, mn, mississippi, ms, missouri, mo, montana, mt, nebraska, ne, nevada, nv, new hampshire, nh, "
+        "new jersey, nj, new mexico, nm, new york, ny, north carolina, nc, north dakota, nd, ohio, oh, oklahoma, "
+        "ok, oregon, or, pennsylvania, pa, rhode island, ri, south carolina, sc, south dakota, sd, tennessee, tn, "
+        "texas, tx, utah, ut, vermont, vt, virginia, va, washington, wa, west virginia, wv, wisconsin, wi, "
+        "wyoming, wy, dc"
+    ),
+    "canada": "alberta, ab, british columbia, bc, manitoba, mb, new brunswick, nb, newfoundland, nl, nova scotia, ns,"
+    " ontario, on, quebec, qc, saskatchewan, sk, yukon, yt",
+}
 _NO_PLACES = {"east", "west", "north", "south", "general"}  # last parts of old names of zones
 _SAME_COUNTRY = {"usa": "united states", "us": "united states", "america": "united states"}
+_DATA = files("tzdata") / "zoneinfo"
 _ALIKE = 0.8  # of the letters, or a name is no slip of another
 
 
@@ -65,8 +80,8 @@ def find_zone(place: str) -> tzinfo:
 def _lies_in(city: str, region: str) -> bool:
     """Whether a city's zone is one of the region behind its comma; of regions that are not known, all are."""
     zone = _zones().get(city)
-    country = _countries().get(_SAME_COUNTRY.get(region, region))
-    return zone in country if country else zone == _zones().get(region, zone)
+    known = _regions().get(_SAME_COUNTRY.get(region, region))
+    return zone in known if known else zone == _zones().get(region, zone)
 
 
 @cache
@@ -87,15 +102,29 @@ def _zones() -> dict[str, str]:
 
 
 @cache
+def _regions() -> dict[str, set[str]]:
+    """The zones in which a country's or a state's cities may lie, by its name or abbreviation; CA has those of both."""
+    regions = {name: set(zones) for name, zones in {**_countries(), **_coded()}.items()}
+    for country, states in _STATES.items():
+        for state in states.split(", "):
+            regions[state] = regions.get(state, set()) | regions[country]
+    return regions
+
+
+@cache
+def _coded() -> dict[str, list[str]]:
+    """The zones of each country, by its two letters in lower case."""
+    zones: dict[str, list[str]] = defaultdict(list)
+    for code, _, zone, *_ in _rows((_DATA / "zone.tab").read_text(encoding="utf-8")):
+        zones[code.lower()].append(zone)
+    return dict(zones)
+
+
+@cache
 def _countries() -> dict[str, list[str]]:
     """The zones of each country, by its name in lower case."""
-    data = files("tzdata") / "zoneinfo"
-    zones: dict[str, list[str]] = defaultdict(list)
-    for code, _, zone, *_ in _rows((data / "zone.tab").read_text(encoding="utf-8")):
-        zones[code].append(zone)
-    names = {code: name for code, name, *_ in _rows((data / "iso3166.tab").read_text(encoding="utf-8"))}
-    spoken = {code: re.sub(r" ?\(.*\)", "", name).lower() for code, name in names.items()}
-    return {spoken[code]: known for code, known in zones.items()}
+    names = {code.lower(): name for code, name, *_ in _rows((_DATA / "iso3166.tab").read_text(encoding="utf-8"))}
+    return {re.sub(r" ?\(.*\)", "", names[code]).lower(): zones for code, zones in _coded().items()}
 
 
 def _rows(table: str) -> list[list[str]]:

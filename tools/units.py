@@ -46,6 +46,8 @@ _SPOKEN = {
     "hz": "hertz turn/second", "rpm": "revolutions_per_minute", "bpm": "count/minute",
 }  # fmt: skip
 _TEMPERATURES = frozenset({"f", "c", "k", "fahrenheit", "celsius", "celcius", "centigrade", "kelvin", "kelvins"})
+_OFFSET = {"degree_Celsius", "degree_Fahrenheit"}  # whose zero another scale has elsewhere
+_OFFSET_DIGITS = 9  # behind the point; what is left beyond them is the arithmetic's own
 _CURRENCY = re.compile(
     r"[$€£¥₹]|\b(?:usd|eur|gbp|jpy|chf|cad|aud|nzd|cny|inr|krw|sek|nok|dkk|pln|czk|brl|mxn|sgd|hkd|zar|rub|sterling|"
     r"dollars?|euros?|yen|yuan|renminbi|rupees?|francs?|won|pesos?|bitcoins?|btc)\b",
@@ -228,4 +230,4 @@ def _converted(value: float, unit: Unit, other: Unit) -> float | None:
         return None
     if not math.isfinite(result):
         raise ToolError("The result is too large to write down.")
-    return result
+    return round(result, _OFFSET_DIGITS) if {str(unit), str(other)} & _OFFSET else result

@@ -16,7 +16,9 @@ _FILLERS = frozenset(
 
 def telling_words(text: str) -> list[str]:
     """The words of a text in lower case, each once, without those that stand in most questions."""
-    words = dict.fromkeys(re.findall(r"\w+", text.lower()))
+    # Of Anna's the s, of don't all says nothing of what is looked for.
+    plain = re.sub(r"\b\w+n['’]t\b|['’](?:s|m|re|ll|d|ve)\b", " ", text.lower())
+    words = dict.fromkeys(re.findall(r"\w+", plain))
     return [word for word in words if word not in _FILLERS]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 from umi_local.toolbox import ToolError
 
@@ -19,6 +19,10 @@ _SPOKEN = re.compile(
 )
 _NUMERIC = re.compile(r"(\d{1,4})[-/. ]+(\d{1,2})[-/. ]+(\d{1,4})")
 _TIME = re.compile(r"\b\d{1,2}(:\d{2}){1,2}(\.\d+)?\s*([ap]m)?(z|[+-]\d{2}:?\d{2})?|\b\d{1,2}\s*[ap]m\b|\(.*\)")
+_TIME_AT_END = re.compile(
+    r"(?:[\st,]|\bat )\s*(?P<hour>\d{1,2})(?::(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.\d+)?)?)?\s*(?P<half>[ap]m)?"
+    r"\s*(?P<zone>z|[+-]\d\d:?\d\d)?"
+)
 _WEEKDAY = re.compile(rf"^(?:{'|'.join(_WEEKDAYS)})[a-z]*,? (?=.*\d)")
 # Days from today, and days of every year.
 _NAMED = {"today": 0, "now": 0, "tomorrow": 1, "yesterday": -1, "day after tomorrow": 2, "day before yesterday": -2}
@@ -50,6 +54,24 @@ def parse_date(text: str, today: date | None = None) -> date:
         )
     except ValueError:
         raise ToolError(f"{text!r} is not a date. Write it as YYYY-MM-DD, such as 2026-03-31.") from None
+
+
+def time_of_day(text: str) -> time | None:
+    """The time at the end of a moment, such as 2026-03-31 9:00, 31 March 2026 5:30 pm or 2026-03-31T09:00Z; None where
+    none is told, or one that no clock shows.
+    """
+    plain = text.strip(" '\"“”.").lower()
+    found = next((each for each in _TIME_AT_END.finditer(plain) if each.end() == len(plain)), None)
+    if not found or not (found["minute"] or found["half"]):
+        return None
+    hour, half = int(found["hour"]), found["half"]
+    if half:
+        hour = hour % 12 + (12 if half == "pm" else 0) if 1 <= hour <= 12 else 99
+    zone = (found["zone"] or "").replace("z", "+00:00")
+    try:
+        return time.fromisoformat(f"{hour:02}:{found['minute'] or '00'}:{found['second'] or '00'}{zone}")
+    except ValueError:
+        return None
 
 
 def plus_months(day: date, months: int) -> date:

@@ -93,7 +93,7 @@ class Database:
         """What a person can do about it; None if it is our own mistake."""
         code = getattr(error, "sqlite_errorcode", 0)
         if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-            return StorageError("The record that this belongs to was removed in the meantime.", "Begin a new session.")
+            return removed()
         match code & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return StorageError(f"{self.path} is in use by another process.", "Run again when that is done.")
@@ -110,6 +110,11 @@ class Database:
             f"{self.path} could not be used: {reason}.",
             f"Make its folder writable, or set {HOME_VARIABLE} to one that is.",
         )
+
+
+def removed() -> StorageError:
+    """For what belongs to a record that another process has removed."""
+    return StorageError("The record that this belongs to was removed in the meantime.", "Begin a new session.")
 
 
 def _holds(text: str, part: str) -> bool:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from umi_local.database import Database
+from umi_local.database import Database, removed
 from umi_local.errors import UsageError
 from umi_local.events import Event, RunEnded, RunStarted, StepEnded
 from umi_local.paths import data_dir
@@ -226,6 +226,7 @@ class Recorder:
                 self._start(trajectory)
             case StepEnded(index, step):
                 with self._database.transaction(write=True) as connection:
+                    self._check(connection)
                     _put_step(connection, self._run, index, step)
             case RunEnded(trajectory):
                 self._end(trajectory)
@@ -244,6 +245,7 @@ class Recorder:
         """The ended trajectory has the last word on the steps as well."""
         stop = trajectory.stop.value if trajectory.stop else None
         with self._database.transaction(write=True) as connection:
+            self._check(connection)
             now = time.time()
             connection.execute("DELETE FROM steps WHERE run = ?", (self._run,))
             for position, step in enumerate(trajectory.steps):
@@ -253,6 +255,12 @@ class Recorder:
                 (now, _storable(trajectory.answer), stop, _frame(trajectory), self._run),
             )
             connection.execute("UPDATE sessions SET used = ? WHERE id = ?", (now, self._session))
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """That the run is still there and ours: SQLite gives the number of one that was removed again."""
+        ours = "SELECT 1 FROM runs WHERE id = ? AND session = ?"
+        if connection.execute(ours, (self._run, self._session)).fetchone() is None:
+            raise removed()
 
 
 def _put_step(connection: sqlite3.Connection, run: int | None, position: int, step: Step) -> None:

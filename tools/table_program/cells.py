@@ -25,10 +25,12 @@ _LETTERS = set("gmlhst")  # units of one letter that may stand right behind a nu
 _NO_UNITS = {"st", "nd", "rd", "th", "am", "pm", "uhr", "x"}
 # Years of two digits before those of four, which would take 26 for the year 26.
 _DATES = ("%Y-%m-%d", "%d %B %y", "%d %b %y", "%d-%b-%y", "%d.%m.%y", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y",
-          "%B %d %Y", "%d. %B %Y", "%d-%b-%Y", "%d.%m.%Y")  # fmt: skip
+          "%B %d %Y", "%b %d %Y", "%d. %B %Y", "%d-%b-%Y", "%d.%m.%Y")  # fmt: skip
+_VERSION = r"[0-9]+[.][0-9]+[.][0-9]\s*$"  # 1.2.3 is no day of the year 3
 LARGE = 200_000  # rows, from which reading every cell takes longer than who asks would wait
 _SURELY_ROWS = 3  # above a total; fewer numbers add up to one by chance
 _TOTAL = r"(grand |sub)?(total|totals|sum|summe|gesamt)\b.*"
+_MEAN = r"(average|mean|avg|durchschnitt|mittelwert)\b.*"
 _NUMBERS = ("BIGINT", "INTEGER", "DOUBLE", "HUGEINT", "DECIMAL")
 
 
@@ -146,6 +148,7 @@ def _dates(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> bool:
     for name in texts_of(connection):
         column = hints.quoted(name)
         read = f"try_strptime(trim({column}), [{', '.join(map(repr, _DATES))}])"
+        read = f"CASE WHEN NOT regexp_matches({column}, '{_VERSION}') THEN {read} END"
         for part in (f"(FROM data LIMIT {_SAMPLE})", "data"):
             counted = f"SELECT count({column}), count({read}) FROM {part}"
             texts, dates = connection.execute(counted).fetchone() or (0, 0)
@@ -159,35 +162,56 @@ def _dates(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> bool:
 
 
 def _without_total(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> bool:
-    """Take the last row away where it says of itself that it is a total and has some column's; note what was done."""
+    """Take away the last row where it says of itself that it is a total and is some column's, and an average of which
+    the same is true, with a total above it or without one; note what was done.
+    """
+    last = connection.execute("SELECT rowid, * FROM data ORDER BY rowid DESC LIMIT 2").fetchall()
+    names = [_label(values) for _, *values in last]
+    if not last:
+        return False
+    if re.fullmatch(_MEAN, names[0], re.IGNORECASE):
+        both = len(last) > 1 and re.fullmatch(_TOTAL, names[1], re.IGNORECASE)
+        ends = last[: 2 if both else 1]
+        first = ends[-1][0]
+        gone = all(_sums_up(connection, first, values)[0] for _, *values in ends)
+    elif re.fullmatch(_TOTAL, names[0], re.IGNORECASE):
+        ends, first = last[:1], last[0][0]
+        gone, has_sum = _sums_up(connection, first, last[0][1:])
+        gone = gone and has_sum
+        if has_sum and not gone and first >= _SURELY_ROWS:
+            loaded.notes.append(f"The last line, {names[0]}, counts as a row.")
+    else:
+        return False
+    if gone:
+        connection.execute(f"DELETE FROM data WHERE rowid >= {first}")
+        told = " and ".join(reversed(names[: len(ends)]))
+        loaded.notes.append(
+            f"The last line{'s' if len(ends) > 1 else ''}, {told}, {'are' if len(ends) > 1 else 'is'} left out."
+        )
+    return gone
+
+
+def _label(values: Sequence[object]) -> str:
+    return next((value for value in values if isinstance(value, str)), "").strip()
+
+
+def _sums_up(connection: duckdb.DuckDBPyConnection, first: int, values: Sequence[object]) -> tuple[bool, bool]:
+    """Whether the numbers of a row are sums or means of all rows before the row `first`, one of them not of zeros; and
+    whether any is such a sum.
+    """
     described = connection.execute("DESCRIBE data").fetchall()
-    last = connection.execute("SELECT rowid, * FROM data ORDER BY rowid DESC LIMIT 1").fetchone()
-    if last is None:
-        return False
-    row, *values = last
-    named = next((value for value in values if isinstance(value, str)), "").strip()
-    if not re.fullmatch(_TOTAL, named, re.IGNORECASE):
-        return False
-    numbers = {
-        name: float(value)
-        for (name, kind, *_), value in zip(described, values, strict=True)
-        if value is not None and kind.startswith(_NUMBERS)
-    }
     sums, means = [], []
-    for name, value in numbers.items():
-        column = hints.quoted(name)
-        asked = f"SELECT coalesce(sum({column}), 0), coalesce(avg({column}), 0) FROM data WHERE rowid < {row}"
+    for (name, kind, *_), value in zip(described, values, strict=True):
+        if value is None or not kind.startswith(_NUMBERS):
+            continue
+        number, column = float(str(value)), hints.quoted(name)
+        asked = f"SELECT coalesce(sum({column}), 0), coalesce(avg({column}), 0) FROM data WHERE rowid < {first}"
         above, mean = connection.execute(asked).fetchone() or (0, 0)
-        sums.append(abs(float(above) - value) < 0.01)
-        means.append(abs(float(mean) - value) < 0.01)
-    has_sum = any(fits and value for fits, value in zip(sums, numbers.values(), strict=True))
-    is_total = has_sum and all(map(max, sums, means))
-    if is_total:
-        connection.execute(f"DELETE FROM data WHERE rowid = {row}")
-        loaded.notes.append(f"The last line, {named}, is left out.")
-    elif has_sum and row >= _SURELY_ROWS:
-        loaded.notes.append(f"The last line, {named}, counts as a row.")
-    return is_total
+        sums.append((abs(float(above) - number) < 0.01, number))
+        means.append((abs(float(mean) - number) < 0.01, number))
+    has_sum = any(fits and number for fits, number in sums)
+    has_any = has_sum or any(fits and number for fits, number in means)
+    return has_any and all(one or other for (one, _), (other, _) in zip(sums, means, strict=True)), has_sum
 
 
 def texts_of(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -24,6 +24,7 @@ _READERS = {
 _TITLED, _HEADED = "read_csv(?, skip=1)", "read_csv(?, header=true)"
 # A first line with one cell alone of several, or by which Excel tells what parts them.
 _TITLE = re.compile(rb"\s*(?:sep=.|[^,;\t\r\n]+(?:,+|;+|\t+))\s*")
+_TRUTHS = "(?i)yes|no|true|false"
 _SURELY_CODES = 20  # rows; of fewer, half of the words may well differ
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how such a file begins
 
@@ -144,6 +145,9 @@ def _read_by(
     if truths and columns != [row[0] for row in found]:  # without its types the header may not be known as one
         truths = []
         columns = _filled(connection, reader, path, truths)
+    if kind == "csv":  # those with blanks were not known as such
+        told = [name for name in cells.texts_of(connection) if _all_match(connection, "data", name, _TRUTHS)]
+        truths = list(dict.fromkeys((*truths, *told)))
     return cells.Loaded(reader, truths), columns
 
 
@@ -152,6 +156,10 @@ def _filled(connection: duckdb.DuckDBPyConnection, reader: str, path: str, texts
     read = f"{reader.removesuffix(')')}, types={{{types}}})" if texts else reader
     connection.execute("DROP TABLE IF EXISTS data")  # before the next one takes its memory
     connection.execute(f"CREATE TABLE data AS FROM {read}", [path])
+    if reader in (*_READERS["csv"], _TITLED, _HEADED):
+        for name in cells.texts_of(connection):  # DuckDB keeps the blank behind a comma, also where all cells have one
+            column = hints.quoted(name)
+            connection.execute(f"UPDATE data SET {column} = trim({column}) WHERE {column} <> trim({column})")
     return [row[0] for row in connection.execute("DESCRIBE data").fetchall()]
 
 

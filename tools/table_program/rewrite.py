@@ -17,7 +17,14 @@ Columns = Sequence[Sequence[str]]  # name and type
 
 _PHRASES = ("order by", "group by", "is null", "not null", "not in", "not like")  # never a column without quotes
 _DATED = ("DATE", "TIMESTAMP")
-_WRITTEN = ("%d.%m.%Y", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%B %d %Y", "%d-%b-%Y")
+_WRITTEN = ("%d.%m.%Y", "%d %B %Y", "%d %b %Y", "%B %d, %Y", "%b %d, %Y", "%B %d %Y", "%b %d %Y", "%d-%b-%Y")
+# A year as what is added up, selected, compared or ordered by, where a column is called so.
+_YEAR_COLUMNS = (
+    r"(\b(?:count|sum|avg|min|max|median)\s*\(\s*(?:distinct\s+)?)({})(?=\s*\))",
+    r"((?:\bselect\s+(?:distinct\s+)?|,\s*))({})(?=\s*(?:,[^()]*)?\bfrom\b)",
+    r"(\b(?:where|and|or|not)\s+\(?)({})(?=\s*[=<>!])",
+    r"(\border\s+by\s+)({})(?=\s*(?:,|;|$|\basc\b|\bdesc\b|\blimit\b))",
+)
 # Functions of other databases that DuckDB lacks.
 MACROS = (
     "curdate() AS current_date",
@@ -37,6 +44,9 @@ def prepared(sql: str, columns: Columns, gaps: Sequence[str]) -> str:
         if re.search(r"\bcount\s*\(\s*\*|\bwhere\b", bare, re.IGNORECASE) or _named(bare, names):
             sql = _outside(sql, r"\s*(?=\b(?:where|group by|order by|having|limit)\b|;|$)", lambda _: " FROM data ", 1)
     sql = _as_columns(sql, {name.lower() for name, _ in columns})
+    for year in (name for name, _ in columns if re.fullmatch(r"(?:19|20)\d\d", name)):
+        for place in _YEAR_COLUMNS:
+            sql = _outside(sql, place.format(year), lambda found: f'{found[1]}"{found[2]}"')
     for name, kind in columns:
         gap = _as_gap if kind == "VARCHAR" else _as_null
         sql = _outside(sql, rf"{_column(name)}\s*(=|<>|!=)\s*(''(?!')|null\b)", gap)
@@ -50,8 +60,10 @@ def prepared(sql: str, columns: Columns, gaps: Sequence[str]) -> str:
     day = r"\s*'\d{4}-\d\d-\d\d'"
     for name, kind in columns:
         if kind.startswith("TIMESTAMP"):
-            compared = rf"{_column(name)}(?=\s*(?:(?:=|<=|>){day}|(?:not\s+)?between{day}\s+and{day}))"
-            sql = _outside(sql, compared, lambda found: f"CAST({found[1]} AS DATE)")
+            several = rf"between{day}\s+and{day}|in\s*\({day}(?:\s*,{day})*\s*\)"
+            compared = rf"{_column(name)}(?=\s*(?:(?:=|<>|!=|<=|>){day}|(?:not\s+)?(?:{several})))"
+            as_day = f"CAST({hints.quoted(name)} AS DATE)"
+            sql = _outside(sql, compared, lambda _, as_day=as_day: as_day)
     return sql
 
 
