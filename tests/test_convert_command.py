@@ -14,14 +14,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import gguf
+import numpy as np
 import pytest
 from tiny_checkpoints import WORDS, save_model, save_tokenizer
+from tiny_model import write_tiny_model
 from typer.testing import CliRunner
 
+from umi_local.backends.llama_cpp import worker
+from umi_local.backends.llama_cpp.imatrix import write_imatrix
 from umi_local.cli import convert_run, convert_texts
 from umi_local.cli.convert import app
 from umi_local.convert.vet import vet_gguf
-from umi_local.errors import ModelMissing, UsageError
+from umi_local.errors import ModelCorrupt, ModelFailed, ModelMissing, OutOfMemory, UsageError
 from umi_local.messages import Role
 from umi_local.packs import load_pack
 from umi_local.pull import ensure_verified
@@ -201,6 +205,41 @@ def test_what_makes_no_sense_is_said_before_any_work(
     with pytest.raises(UsageError, match=words):
         run(*(argument.format(m=checkpoint) for argument in arguments))
     assert not (tmp_path / "x.gguf").exists()
+
+
+@pytest.mark.parametrize("counts", [[], [[1.0], [2.0]]], ids=["no matrix", "counts that do not fit"])
+def test_a_wrong_importance_matrix_is_told_before_any_work(
+    counts: list[list[float]], checkpoint: Path, tmp_path: Path
+) -> None:
+    matrix = tmp_path / "matrix.gguf"
+    if counts:
+        sums = {"blk.0.ffn_down.weight": np.ones((1, 3), np.float32)}
+        write_imatrix(matrix, sums, {name: np.array(counts, np.float32) for name in sums}, "text", 1, 512)
+    else:
+        write_tiny_model(matrix)
+    with pytest.raises(ModelCorrupt, match=r"do not fit each other" if counts else r"is no importance matrix"):
+        run(checkpoint, "--quant", "q4_k_m", "--imatrix", matrix, "--out", tmp_path / "x.gguf")
+    assert not (tmp_path / "x.gguf").exists()
+
+
+def test_a_worker_that_is_killed_or_fails_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def child(program: str) -> None:
+        monkeypatch.setattr(worker, "argv_of", lambda *_: [sys.executable, "-c", program])
+
+    child("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(OutOfMemory, match=r"It cannot be done: the process was killed.*Close other programs"):
+        list(worker.lines_of("It cannot be done", "any"))
+    child("print(1); raise ValueError('why')")
+    with pytest.raises(ModelFailed, match="It cannot be done: ValueError: why"):
+        list(worker.lines_of("It cannot be done", "any"))
+    file = tmp_path / "late"
+    child(f"import time; print(1, flush=True); time.sleep(3); open({str(file)!r}, 'w')")
+    lines = worker.lines_of("It cannot be done", "any")
+    assert next(lines).strip() == b"1"
+    began = time.monotonic()
+    lines.close()  # as Ctrl-C does
+    assert time.monotonic() - began < 2
+    assert not file.exists()
 
 
 class _Hub(BaseHTTPRequestHandler):

@@ -23,8 +23,10 @@ def test_it_knows_the_installed_llama_cpp_and_its_devices() -> None:
 
 
 def test_each_setting_says_where_it_comes_from() -> None:
-    (paths.config_dir() / "config.toml").write_text("max_steps = 5\n")
-    values = examination()["settings"]["values"]
+    (paths.config_dir() / "config.toml").write_text('max_steps = 5\npack = "smollm2-135m"\n')
+    found = examination()
+    assert [name for name, pack in found["packs"].items() if pack["default"]] == ["smollm2-135m"]
+    values = found["settings"]["values"]
     assert values["max_steps"] == {"value": 5, "from": "config.toml"}
     assert values["threads"]["from"] == "default"
 

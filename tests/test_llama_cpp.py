@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,12 @@ def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_read(backend):
     with pytest.raises(ContextFull, match=r"needs \d+ tokens and the context has \d+"):
         backend.complete(PLAN, chat("word " * 10_000), None, Sampling())
     assert backend.complete(PLAN, chat("hi"), pick("yes"), Sampling()).text == "yes"
+
+
+def test_a_context_that_the_tools_alone_fill_is_told_as_such(backend):
+    prompt = replace(chat("word " * 10_000), constant=1)
+    with pytest.raises(ContextFull, match=r"tools and worked examples alone need \d+ tokens.*--tools"):
+        backend.complete(PLAN, prompt, None, Sampling())
 
 
 def test_a_listener_that_fails_is_not_taken_for_the_models_end(backend):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from umi_local import own_packs, paths
 from umi_local.cli.models import app
 from umi_local.errors import ConfigError, ModelCorrupt, ModelMissing, UsageError
+from umi_local.messages import Role
 from umi_local.packs import DEFAULT_PACK, load_pack, pack_names
 from umi_local.pull import path_of
 
@@ -147,6 +149,36 @@ def test_a_file_that_no_manifest_can_name_is_a_sentence(tmp_path: Path, name: st
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match="cannot be in a pack"):
         own_packs.add_to_pack("own", own_packs.OwnModel(tmp_path / name, 256), ())
+
+
+def test_a_model_of_ones_own_that_changed_is_not_to_be_pulled(tmp_path: Path) -> None:
+    model = tmp_path / "own.gguf"
+    model.write_bytes(CONTENT)
+    own_packs.add_to_pack("own", own_packs.OwnModel(model, 256), ())
+    model.write_bytes(b"x" + CONTENT[1:])
+    with pytest.raises(ModelCorrupt, match=r"Not what the manifest promises: own\.gguf\. Put back the file"):
+        run("verify", "own")
+    model.unlink()
+    with pytest.raises(ModelMissing, match=r"there is no .*own\.gguf"):
+        run("pull", "own")
+
+
+def test_models_that_join_a_pack_at_once_all_join_it(tmp_path: Path) -> None:
+    roles = ("planner", "caller", "summarizer")
+    for role in roles:
+        (tmp_path / f"{role}.gguf").write_bytes(CONTENT + role.encode())
+    own_packs.add_to_pack("three", own_packs.OwnModel(tmp_path / "planner.gguf", 256), ())
+
+    def join(role: str) -> None:
+        own_packs.add_to_pack("three", own_packs.OwnModel(tmp_path / f"{role}.gguf", 256), (role,))
+
+    threads = [threading.Thread(target=join, args=(role,)) for role in roles[1:]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pack = load_pack("three")
+    assert [pack.model(Role(role)).filename for role in roles] == [f"{role}.gguf" for role in roles]
 
 
 def test_help_begins_with_examples() -> None:

@@ -20,6 +20,7 @@ from umi_local.backends.openai_compatible import ServerBackend
 from umi_local.backends.routed import RoutedBackend
 from umi_local.backends.scripted import Line, ScriptedBackend
 from umi_local.backends.server import Server, server_of
+from umi_local.cli.choices import resolve
 from umi_local.constraints import constraint_for
 from umi_local.errors import ConfigError, ContextFull, ModelFailed, UmiError, UsageError
 from umi_local.markup import MessagesMarkup
@@ -199,6 +200,13 @@ def test_ask_runs_a_role_on_a_server_and_says_where_the_text_goes(server: Server
     assert done.returncode in (0, 1), done.stderr
     assert f"leaves this process for {server.host}" in done.stderr
     assert json.loads(done.stdout)["pack"] == "servers"
+
+
+@pytest.mark.parametrize("adapter", ["planner=a.gguf", "a.gguf"])
+def test_an_adapter_for_a_server_is_refused_and_not_left_out(adapter: str) -> None:
+    servers = ["http://localhost:1/v1"] if "=" not in adapter else ["planner=http://localhost:1/v1"]
+    with pytest.raises(UsageError, match="a server plays that role"):
+        resolve(models=servers, adapters=[adapter])
 
 
 def test_nobody_listening_is_a_sentence() -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -112,7 +113,10 @@ def _packs() -> dict[str, Any]:
 def _pack(name: str) -> dict[str, Any]:
     pack = load_pack(name)
     files = {file.filename: _state(file) for file in pack.files.values()}
-    return {"default": name == DEFAULT_PACK, "files": files}
+    default = DEFAULT_PACK
+    with suppress(UmiError):  # what is wrong with the settings stands where they do
+        default = load_settings(config_dir() / "config.toml").pack or default
+    return {"default": name == default, "files": files}
 
 
 def _state(file: PackFile) -> str:

@@ -20,6 +20,7 @@ from pydantic import (
 
 from umi_local.errors import ConfigError
 from umi_local.messages import Role
+from umi_local.paths import is_file
 
 
 def _form(pattern: str, words: str) -> AfterValidator:
@@ -136,7 +137,7 @@ class PackFile(_Manifest):
         """Where it lies if it came with its manifest, or is a file of this machine."""
         here = (ShippedSource, LocalSource)
         paths = [self._origin.folder / source.path for source in self.sources if isinstance(source, here)]
-        return next((path for path in paths if path.is_file()), None)
+        return next((path for path in paths if is_file(path)), None)
 
     @property
     def is_local(self) -> bool:

@@ -17,6 +17,7 @@ from umi_local.errors import ConfigError, UsageError
 from umi_local.manifest import LocalSource, RolePack
 from umi_local.packs import load_pack
 from umi_local.paths import cannot_write, data_dir, private_dir
+from umi_local.pull.store import locked_by_name
 
 _ROLES = ("planner", "caller", "summarizer")
 _CONTEXT = 8192
@@ -42,9 +43,14 @@ def add_to_pack(name: str, model: OwnModel, roles: Iterable[str], style: str = "
         ConfigError: the manifest that is there is wrong, or the model's file can be in none.
         StorageError: it cannot be written.
     """
+    path = private_dir(data_dir() / "packs") / f"{name}.toml"
+    with locked_by_name(f"pack-{name}"):  # read and written again, so another conversion has to wait
+        return _added(name, path, model, roles, style)
+
+
+def _added(name: str, path: Path, model: OwnModel, roles: Iterable[str], style: str) -> Path:
     import tomli_w
 
-    path = private_dir(data_dir() / "packs") / f"{name}.toml"
     fits = max(256, min(model.context or _CONTEXT, _CONTEXT))
     manifest = _known(name, path) or _new(name, style, fits)
     manifest["context"] = min(manifest["context"], fits)

@@ -82,6 +82,14 @@ def config_dir() -> Path:
     return private_dir(user_config_path("umi-local", appauthor=False))
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there that may be looked at. (`Path.is_file` raises where its folder is closed to us.)"""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def private_dir(path: Path) -> Path:
     """`path` as a folder with mode 0700; one that is already there keeps its mode.
 

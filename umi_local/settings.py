@@ -47,9 +47,9 @@ class Settings(BaseModel):
     """All settings with their defaults.
 
     `context` is in tokens and 0 means the pack's; `threads` 0 means as many as are measured to be fastest; `gpu_layers`
-    is how many layers are offloaded, `auto` as many as fit; `memory_megabytes` bounds models and caches together, 0 is
-    four fifths of the machine's memory; `temperature` 0 always takes the likeliest token; `snapshot_megabytes` bounds
-    what is kept of prompts' beginnings between processes, and 0 keeps nothing.
+    is how many layers are offloaded, `auto` as many as fit; models that take more than `memory_megabytes` together with
+    their caches are loaded in turn, and 0 is four fifths of the machine's memory; `temperature` 0 always takes the
+    likeliest token; `snapshot_megabytes` bounds what is kept of prompts' beginnings, and 0 keeps nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -42,6 +42,8 @@ def bench(
     wanted = choices.resolve(pack, model, adapter, mode="multi", gpu_layers=gpu_layers)
     if wanted.served_roles:
         raise UsageError("bench measures models on this machine.", "Leave out --model with a server's address.")
+    if len(set(wanted.models.values())) > 1 or (wanted.models and wanted.pack):
+        raise UsageError("bench measures one model at a time.", "Name one --model for all roles, or a pack.")
     choices.pull_missing(wanted)
     found = measure(wanted, naive, lambda what: typer.echo(f"measuring: {what}", err=True))
     typer.echo(as_json(found.to_json()) if json_output else table(found))

@@ -68,6 +68,7 @@ def resolve(
         UsageError, ConfigError: a flag or setting does not fit.
     """
     from umi_local.backends.server import server_of
+    from umi_local.errors import UsageError
     from umi_local.setups import setup, user_settings
 
     settings = changed(user_settings(), {name: value for name, value in flags.items() if value not in (None, "")})
@@ -80,7 +81,14 @@ def resolve(
         else:
             files |= dict.fromkeys(roles, existing("--model", value))
             servers = {role: server for role, server in servers.items() if role not in roles}
-    own = {role: existing("--adapter", value) for roles, value in by_role("--adapter", adapters) for role in roles}
+    own: dict[Role, Path] = {}
+    for roles, value in by_role("--adapter", adapters):
+        if all(role in servers for role in roles):
+            raise UsageError(
+                f"--adapter {value} has no model to go with: a server plays that role.",
+                "Load it on the server, or name a model file with --model.",
+            )
+        own |= dict.fromkeys(roles, existing("--adapter", value))
     return setup(settings, pack, files, own, servers)
 
 
@@ -129,9 +137,11 @@ def folder(workspace: Path) -> Path:
 
     try:
         found = workspace.expanduser().absolute()
-    except (OSError, RuntimeError):  # where we are is gone already, or nobody's home is known
-        found = None
-    if found is None or not found.is_dir():
+        there = found.is_dir()
+    # Where we are is gone already, a folder on the way is closed to us, or nobody's home is known.
+    except (OSError, RuntimeError):
+        there = False
+    if not there:
         raise UsageError(f"The workspace {workspace} is not a folder.", "Name one with --workspace DIR.")
     return found
 
@@ -139,12 +149,13 @@ def folder(workspace: Path) -> Path:
 def existing(flag: str, file: str) -> Path:
     """The file that a flag names. Raises UsageError if it is not there."""
     from umi_local.errors import UsageError
+    from umi_local.paths import is_file
 
     try:
         path = Path(file).expanduser()
     except RuntimeError:  # ~nobody
         path = Path(file)
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"{flag} {file}: there is no file {file}.", "Check the path.")
     return path.absolute()
 

@@ -60,8 +60,6 @@ def converted(wish: Wish) -> Path:
         _write_adapter(wish, folder, source, out)
     else:
         _write_model(replace(wish, out=out), folder, source, out)
-    if wish.pack:
-        _add_to_pack(wish, out, is_adapter)
     return out
 
 
@@ -113,6 +111,10 @@ def _check_pack(wish: Wish) -> None:
         raise UsageError(f"{wish.form} needs no importance matrix.", "Leave --imatrix out, or take another --quant.")
     if wish.imatrix and wish.imatrix != "sessions" and not Path(wish.imatrix).is_file():
         raise UsageError(f"There is no file {wish.imatrix}.", "--imatrix takes a text, an imatrix file, or: sessions")
+    if wish.imatrix and wish.imatrix != "sessions" and _is_gguf(Path(wish.imatrix)):
+        from umi_local.backends.llama_cpp.imatrix import read_imatrix
+
+        read_imatrix(Path(wish.imatrix))
 
 
 def _check_out(out: Path) -> None:
@@ -153,6 +155,8 @@ def _write_adapter(wish: Wish, folder: Path, source: Source, out: Path) -> None:
     if wish.imatrix or wish.report:
         raise UsageError("--imatrix and --report are for models, and this is an adapter.")
     _tell(convert_adapter(folder, wish.base, out, wish.form, source).warnings)
+    if wish.pack:
+        _add_to_pack(wish, out, is_adapter=True)
 
 
 def _write_model(wish: Wish, folder: Path, source: Source, out: Path) -> None:
@@ -161,6 +165,8 @@ def _write_model(wish: Wish, folder: Path, source: Source, out: Path) -> None:
     if wish.at_once and not wish.report:
         with steps_of(f"writing {out.name}") as step:
             _tell(convert_checkpoint(folder, out, wish.form, source, step, wish.pre).warnings)
+        if wish.pack:
+            _add_to_pack(wish, out, is_adapter=False)
         return
     exact = "f32" if wish.at_once else _exact(folder)
     # Beside the result, where there is room for it or nowhere.
@@ -174,6 +180,8 @@ def _write_model(wish: Wish, folder: Path, source: Source, out: Path) -> None:
         _tell(written.warnings)
         if not wish.at_once:
             _quantise(wish, full, out, Path(place))
+        if wish.pack:
+            _add_to_pack(wish, out, is_adapter=False)  # whatever becomes of the report
         if wish.report:
             _report(full, out)
 
@@ -200,7 +208,7 @@ def _matrix(named: str, model: Path, place: Path) -> Path:
     from umi_local.cli.convert_texts import own_text
 
     given = Path(named)
-    if given.is_file() and given.open("rb").read(4) == b"GGUF":
+    if given.is_file() and _is_gguf(given):
         return given
     if named == "sessions":
         text = place / "sessions.txt"
@@ -213,6 +221,11 @@ def _matrix(named: str, model: Path, place: Path) -> Path:
     with steps_of("reading for the importance matrix") as step:
         compute(model, text, matrix, step)
     return matrix
+
+
+def _is_gguf(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(4) == b"GGUF"
 
 
 def _report(before: Path, after: Path) -> None:

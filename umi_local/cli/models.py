@@ -155,10 +155,10 @@ def _fetched(pack: RolePack) -> list[PackFile]:
 
 def _bad_files(bad: list[PackFile]) -> Exception:
     from umi_local.errors import ModelCorrupt, ModelMissing
-    from umi_local.pull import missing
+    from umi_local.pull import missing, restored
 
     names = ", ".join(file.filename for file in bad)
-    again = f"Run: umi-local models pull {bad[0].pack}"
+    again = restored(bad[0]) or f"Run: umi-local models pull {bad[0].pack}"
     if all(map(missing, bad)):
         return ModelMissing(f"Not here: {names}.", again)
     return ModelCorrupt(f"Not what the manifest promises: {names}.", again)

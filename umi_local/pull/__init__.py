@@ -10,6 +10,7 @@ from umi_local.pull.store import (
     missing,
     path_of,
     remove,
+    restored,
     verify,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "path_of",
     "pull",
     "remove",
+    "restored",
     "verify",
 ]

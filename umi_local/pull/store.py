@@ -18,7 +18,7 @@ from pathlib import Path
 from umi_local import atomic
 from umi_local.errors import ModelCorrupt, ModelMissing, StorageError, UsageError
 from umi_local.manifest import PackFile
-from umi_local.paths import cannot_write, models_dir, private_dir
+from umi_local.paths import cannot_write, is_file, models_dir, private_dir
 from umi_local.pull.progress import OnProgress, Progress, Stage, silent
 
 _CHUNK = 1 << 20
@@ -42,7 +42,7 @@ def part_of(path: Path) -> Path:
 
 def missing(file: PackFile) -> bool:
     """Whether it must be pulled first. Whether what is there is right is for `ensure_verified` to say."""
-    return not path_of(file).is_file()
+    return not is_file(path_of(file))
 
 
 def bytes_to_fetch(file: PackFile) -> int:
@@ -50,7 +50,7 @@ def bytes_to_fetch(file: PackFile) -> int:
     if not missing(file):
         return 0
     part = part_of(path_of(file))
-    return max(0, file.bytes - (part.stat().st_size if part.is_file() else 0))
+    return max(0, file.bytes - (part.stat().st_size if is_file(part) else 0))
 
 
 def ensure_verified(file: PackFile, on_progress: OnProgress = silent) -> Path:
@@ -65,10 +65,17 @@ def ensure_verified(file: PackFile, on_progress: OnProgress = silent) -> Path:
     if is_recorded(path, file) or verify(file, on_progress) is FileState.VERIFIED:
         return path
     again = f"umi-local models pull {file.pack}".rstrip()
-    if not path.is_file():
+    if not is_file(path):
         raise ModelMissing(f"The model file {file.filename} ({file.bytes:,} bytes) is not there.", f"Run: {again}")
     problem = f"{path} is not the file that its pack promises (its size or sha256 differs), so it is not loaded."
-    raise ModelCorrupt(problem, "Restore it." if file.shipped else f"Run: {again}")
+    raise ModelCorrupt(problem, restored(file) or f"Run: {again}")
+
+
+def restored(file: PackFile) -> str:
+    """How a file comes back that no pull brings; empty for one that a pull does."""
+    if file.is_local:
+        return "Put back the file that was there, or convert it again with --pack."
+    return "Install umi-local again." if file.shipped else ""
 
 
 def verify(file: PackFile, on_progress: OnProgress = silent) -> FileState:
@@ -176,7 +183,7 @@ def locked(file: PackFile, waiting: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def locked_by_name(name: str, waiting: Callable[[], None]) -> Iterator[None]:
+def locked_by_name(name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the one lock of this name on this machine."""
     from filelock import FileLock, Timeout
 

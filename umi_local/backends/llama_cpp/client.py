@@ -20,6 +20,7 @@ from umi_local.backends.llama_cpp.spec import ALL_FEATURES, Features, ModelSpec
 from umi_local.convert.vet import vet_gguf
 from umi_local.errors import ModelError, ModelFailed, ModelMissing, OutOfMemory, UmiError
 from umi_local.messages import Completion, Constraint, ModelInfo, Prompt, Role, Sampling, Segment, Usage
+from umi_local.paths import is_file
 
 _CANCEL_GRACE_SECONDS = 2.0
 
@@ -214,7 +215,7 @@ class LlamaCppBackend:
         return self._child
 
     def _check(self, path: str) -> None:
-        if not Path(path).is_file():
+        if not is_file(Path(path)):
             raise ModelMissing(f"There is no model file {path}.", "Check the path, or run: umi-local models list")
         if path not in self._pinned:
             vet_gguf(Path(path))

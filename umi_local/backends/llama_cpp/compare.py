@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from umi_local.errors import ModelFailed
+from umi_local.backends.llama_cpp.worker import lines_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +38,17 @@ def compare(before: Path, after: Path, passages: Sequence[Passage], progress: Ca
 
     Raises:
         ModelFailed: llama.cpp could not.
+        OutOfMemory: it was killed for the memory it took.
     """
     with tempfile.TemporaryDirectory(prefix="umi-compare-") as folder:
         told = Path(folder) / "passages.json"
         told.write_text(json.dumps([[passage.kind, passage.tokens, passage.given] for passage in passages]))
-        argv = [
-            sys.executable,
-            "-P",
-            "-m",
-            "umi_local.backends.llama_cpp.compare_child",
-            str(before),
-            str(after),
-            str(told),
-        ]
-        with (
-            tempfile.TemporaryFile() as said_to,
-            subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said_to) as child,
-        ):
-            assert child.stdout is not None
-            costs: list[Cost] = []
-            for line in child.stdout:
-                found = json.loads(line)
-                if isinstance(found, int):
-                    progress(found, len(passages))
-                else:
-                    costs.append(Cost(**found))
-            child.wait()
-            said_to.seek(0)
-            said = said_to.read().decode(errors="replace").strip()
-        if child.returncode:
-            raise ModelFailed(f"{before.name} and {after.name} cannot be compared: {(said.splitlines() or ['?'])[-1]}.")
+        costs: list[Cost] = []
+        what = f"{before.name} and {after.name} cannot be compared"
+        for line in lines_of(what, "compare_child", before, after, told):
+            found = json.loads(line)
+            if isinstance(found, int):
+                progress(found, len(passages))
+            else:
+                costs.append(Cost(**found))
         return costs

@@ -86,6 +86,13 @@ class Engine:
         started = time.monotonic()
         trunk_ids, suffix_ids = self._tokens(role, trunk, suffix)
         if len(trunk_ids) + len(suffix_ids) + sampling.max_tokens > context.tokens:
+            constant_ids = self._weights_of(role).tokenize(trunk[:constant])
+            if len(constant_ids) + len(suffix_ids) + sampling.max_tokens > context.tokens:
+                raise ContextFull(
+                    f"The tools and worked examples alone need {len(constant_ids)} tokens, and the context has"
+                    f" {context.tokens}, {sampling.max_tokens} of them for a turn.",
+                    "Name fewer tools with --tools, raise context in config.toml, or use another model.",
+                )
             raise ContextFull(
                 f"The conversation needs {len(trunk_ids) + len(suffix_ids) + sampling.max_tokens} tokens and the"
                 f" context has {context.tokens}.",

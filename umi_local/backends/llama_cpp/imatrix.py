@@ -6,9 +6,6 @@ number of tokens it was summed over, so that files made elsewhere can be used he
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,8 +13,9 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
+from umi_local.backends.llama_cpp.worker import lines_of
 from umi_local.convert.vet import vet_gguf
-from umi_local.errors import ModelCorrupt, ModelFailed
+from umi_local.errors import ModelCorrupt
 
 Array = npt.NDArray[np.float32]
 _SUMS, _COUNTS = ".in_sum2", ".counts"
@@ -28,22 +26,12 @@ def compute(model: Path, text: Path, out: Path, progress: Callable[[int, int], N
 
     Raises:
         ModelFailed: llama.cpp could not.
+        OutOfMemory: it was killed for the memory it took.
     """
-    argv = [sys.executable, "-P", "-m", "umi_local.backends.llama_cpp.imatrix_child", str(model), str(text), str(out)]
-    with (
-        tempfile.TemporaryFile() as said_to,
-        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said_to) as child,
-    ):
-        assert child.stdout is not None
-        for line in child.stdout:
-            done, total = map(int, line.split())
-            progress(done, total)
-        child.wait()
-        said_to.seek(0)
-        said = said_to.read().decode(errors="replace").strip()
-    if child.returncode:
-        reason = said.splitlines()[-1] if said else f"code {child.returncode}"
-        raise ModelFailed(f"The importance matrix of {model.name} could not be computed: {reason}.")
+    what = f"The importance matrix of {model.name} could not be computed"
+    for line in lines_of(what, "imatrix_child", model, text, out):
+        done, total = map(int, line.split())
+        progress(done, total)
 
 
 def read_imatrix(path: Path) -> dict[str, Array]:
@@ -64,6 +52,8 @@ def read_imatrix(path: Path) -> dict[str, Array]:
             counts = held.get(name + _COUNTS)
             if counts is None:
                 raise ModelCorrupt(f"{path.name} has no counts for {name[:80]!r}.")
+            if not counts.size or sums.size % counts.size:
+                raise ModelCorrupt(f"The sums and counts of {name[:80]!r} in {path.name} do not fit each other.")
             per = sums.reshape(counts.size, -1)
             # An expert that no token came to is as important as any.
             mean = np.where(counts.reshape(-1, 1) > 0, per / np.maximum(counts.reshape(-1, 1), 1), 1.0)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import gguf
 
-from umi_local.errors import ModelFailed, OutOfMemory, UsageError
+from umi_local.backends.llama_cpp.worker import argv_of, killed
+from umi_local.errors import ModelFailed, StorageError, UsageError
 
 # Kept apart in llama.cpp for loading old files, or no types of whole files.
 _NOT_OFFERED = {"GUESSED", "MOSTLY_NVFP4", "MOSTLY_Q4_1_SOME_F16"}
 _NEED_IMATRIX = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"}
+_FULL = 16 << 20  # bytes that are left of a disk on which a tensor no longer finds room
 _PROGRESS = re.compile(rb"\[ *(\d+)/ *(\d+)\]")
 
 
@@ -46,18 +48,10 @@ def quantise(
     Raises:
         ModelFailed: llama.cpp could not.
         OutOfMemory: it was killed for the memory it took.
+        StorageError: the disk is full.
     """
     number = quantisations()[checked(name, imatrix is not None)]
-    argv = [
-        sys.executable,
-        "-P",
-        "-m",
-        "umi_local.backends.llama_cpp.quantise_child",
-        str(source),
-        str(out),
-        str(number),
-    ]
-    argv += [str(imatrix)] if imatrix else []
+    argv = argv_of("quantise_child", source, out, number, *([imatrix] if imatrix else []))
     said: list[bytes] = []
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
         assert child.stderr is not None
@@ -70,7 +64,12 @@ def quantise(
             child.kill()
             raise
     if child.returncode == -9:
-        raise OutOfMemory("llama.cpp's quantiser was killed, most likely for the memory it took.")
+        raise killed(f"{source.name} could not be quantised")
     if child.returncode:
+        if shutil.disk_usage(out.parent).free < _FULL:
+            raise StorageError(
+                f"{out.parent} is full: {source.name} could not be quantised.",
+                "Make room, or choose another folder with --out.",
+            )
         reason = next((line.decode(errors="replace").strip() for line in reversed(said) if b"failed" in line), "")
         raise ModelFailed(f"llama.cpp could not quantise {source.name}: {reason or f'code {child.returncode}'}.")
