@@ -55,6 +55,26 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
     assert not (tmp_path / "link.txt").is_symlink()
 
 
+def test_permissions_that_cannot_be_kept_are_no_reason_to_write_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.txt"
+    atomic.write(path, b"old")
+
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    atomic.write(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_what_has_no_name_is_an_error_of_the_system() -> None:
+    for place in (".", "/"):
+        with pytest.raises(IsADirectoryError):
+            atomic.write(Path(place), b"")
+
+
 def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         atomic.write(tmp_path / "no" / "file.txt", b"")

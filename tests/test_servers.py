@@ -207,6 +207,9 @@ def test_an_adapter_for_a_server_is_refused_and_not_left_out(adapter: str) -> No
     servers = ["http://localhost:1/v1"] if "=" not in adapter else ["planner=http://localhost:1/v1"]
     with pytest.raises(UsageError, match="a server plays that role"):
         resolve(models=servers, adapters=[adapter])
+    each = [f"{role}=http://localhost:1/v1" for role in ("planner", "caller", "summarizer")]
+    with pytest.raises(UsageError, match="a server plays that role"):
+        resolve(models=each, adapters=[adapter])
 
 
 def test_nobody_listening_is_a_sentence() -> None:

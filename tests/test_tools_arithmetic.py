@@ -107,6 +107,7 @@ def test_numbers_come_out_exact_and_without_noise(expression: str, expected: str
         ("sin(30° + 15 degrees)", "0.707106781187"),
         ("cos(90°/2) + tan(-45°)", "-0.292893218813"),
         ("0,125 * 8", "1"),
+        ("sin(30° * pi / 180)", "0.5"),
         ("(0,1 + 0,025) * 2", "0.25"),
     ],
 )
@@ -168,6 +169,8 @@ def test_thousands_commas_are_told_from_those_between_arguments(expression: str,
         ("1/2% of 200", "1"),
         ("500 + 1/4 % of 2000", "505"),
         ("10/2%", "500"),
+        ("45/60%", "75"),
+        ("1/8% off 80", "79.9"),
     ],
 )
 def test_a_percent_sign_is_told_from_a_remainder(expression: str, expected: str) -> None:

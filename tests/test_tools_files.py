@@ -424,13 +424,21 @@ def test_an_absolute_path_into_the_workspace_is_welcome(context: ToolContext) ->
         ("Read the old plan.md", None),
         ("Read ../outside/diary.txt", None),
         ("Read letters", None),
+        ("Read `plan.md`.", ["plan.md"]),
+        ("Read README and plan.md", None),
+        ("Compare plan.md with plan (1).md", None),
+        ("Read letters\\Anna.txt", None),
+        ("Read r&plan.md", None),
+        ("Read my shopping plan.md", None),
+        ("Ask Anna, since plan.md has nothing", None),
         ("Read it, as 3.5 says", None),
     ],
 )
 def test_a_file_that_a_plan_names_is_the_one_that_is_read(
     context: ToolContext, plan: str, paths: list[str] | None
 ) -> None:
-    (context.workspace.root / "old plan.md").write_text("another\n", encoding="utf-8")
+    for other in ("old plan.md", "README", "plan (1).md", "my shopping plan.md", "r&plan.md"):
+        (context.workspace.root / other).write_text("another\n", encoding="utf-8")
     schema = read_file.narrow and read_file.narrow(context, plan, "")
     assert (schema and schema["properties"]) == (paths and {"path": {"enum": paths}})
 

@@ -101,6 +101,7 @@ def test_the_digits_of_a_day_and_the_ends_of_words_are_nothing_to_look_for(conte
     for query in ("Anna's number", "Anna’s number", "I don't know Anna"):
         assert call(search_notes, context, query=query).startswith("Nothing about")
     assert call(search_notes, context, query="the milk's price") == "2026-11-30: Buy milk"
+    assert call(search_notes, context, query="order 2026-1130").startswith("Nothing about")
 
 
 def test_a_note_behind_a_last_line_without_an_end_is_a_line_of_its_own(context: ToolContext) -> None:

@@ -220,9 +220,10 @@ def test_a_query_about_a_letter_is_told_what_reads_it(context: ToolContext) -> N
     put(context, "letter.txt", "Dear tenant,\nthe rent will be 940 from May on, 35 more than now.\n")
     with pytest.raises(ToolError, match=r"letter\.txt holds text and no table; read_file shows it"):
         query(context, "SELECT sum(rent) FROM data", "letter.txt")
-    put(context, "list.txt", "item,price\nlamp,3\n")
-    with pytest.raises(ToolError, match="columns are: item"):
-        query(context, "SELECT sum(rent) FROM data", "list.txt")
+    for table in ("item,price\nlamp,3\n", "item\nlamp\n", "How old are you this very day?\tname\n3\tAnn\n"):
+        put(context, "list.txt", table)
+        with pytest.raises(ToolError, match="columns are: "):
+            query(context, "SELECT sum(rent) FROM data", "list.txt")
 
 
 @pytest.mark.parametrize(

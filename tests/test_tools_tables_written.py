@@ -57,6 +57,7 @@ def context(tmp_path: Path) -> ToolContext:
         ("a,s\nx,open \ny,open\n", "s, count(*) AS n FROM data GROUP BY s", "s | n\nopen | 2"),
         ("a, paid\nx, yes\ny, no\n", "a FROM data WHERE paid = TRUE", "a\nx"),
         ("a, paid\nx, yes\ny, no\n", "sum(paid) AS n FROM data", "n\n1"),
+        ("a, paid\nx, yes\ny, \nz, no\n", "a FROM data WHERE paid IS NULL", "a\ny"),
     ],
 )
 def test_amounts_and_dates_are_what_they_say(context: ToolContext, table: str, sql: str, told: str) -> None:
@@ -283,9 +284,18 @@ def test_totals_and_averages_at_the_end_are_no_rows(context: ToolContext, ends: 
     assert query(context, "SELECT sum(n) AS n FROM data", path) == f"n\n10\nThe last {left_out} left out."
 
 
-@pytest.mark.parametrize("ends", ["Average Joe,7\n", "Total,9\nAverage,2.5\n"])
-def test_what_is_called_like_an_average_and_is_none_stays(context: ToolContext, ends: str) -> None:
-    path = put(context, "t.csv", f"name,n\nA,1\nB,2\nC,3\nD,4\n{ends}")
+@pytest.mark.parametrize(
+    "table",
+    [
+        "A,1\nB,2\nC,3\nD,4\nAverage Joe,7\n",
+        "A,1\nB,2\nC,3\nD,4\nTotal,9\nAverage,2.5\n",
+        "Good,8\nBad,12\nAverage,10\n",
+        "A,0.012\nB,0.002\nC,0.007\nAverage,0.004\n",
+        "Red,30\nBlue,50\nGreen,40\nAverage Joes,40\n",
+    ],
+)
+def test_what_is_called_like_an_average_and_is_none_stays(context: ToolContext, table: str) -> None:
+    path = put(context, "t.csv", f"name,n\n{table}")
     assert "left out" not in query(context, "SELECT sum(n) AS n FROM data", path)
 
 

@@ -42,6 +42,7 @@ _WORDS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"(\d ?/ ?\d+|\)|(?<![\d.])0?\.\d+) of\b", r"\1*"),
 ]
 _THOUSANDS = re.compile(r"(?<![\d.,])(?!0)\d{1,3}(?:,\d{3})+(?!\d)")
+_PARTS_OF_ONE = ("2", "3", "4", "5", "8")
 _OF_SEVERAL = {"min", "max", "sum", "average", "avg", "mean", "gcd", "lcm", "hypot", "pow", "round", "log"}
 _CLOCK = r"(\d{1,3}):([0-5]\d)"
 _CLOCKS = re.compile(rf"{_CLOCK}(?: ?[-+−–] ?{_CLOCK})+")
@@ -85,7 +86,9 @@ def is_of_clock_times(expression: str) -> bool:
 
 
 def _in_radians(function: str) -> str:
-    """The angles that are told in degrees, of a function's argument."""
+    """The angles that are told in degrees, of a function's argument; one that turns them itself is left as it is."""
+    if re.search(r"/ ?180\b", function):
+        return function
     return re.sub(rf"({_BARE}) ?(?:°|deg(?:rees?)?\b)", r"(\1*pi/180)", function, flags=re.IGNORECASE)
 
 
@@ -137,13 +140,18 @@ def _percents(text: str) -> str:
             f" For a percentage write {alone[1]}% of {alone[2]}."
         )
     text = re.sub(rf"((?:^|[-+*(]) ?)(\d+) ?/ ?(\d+)(?= ?[%{_SURELY}])", _of_one, text)
-    text = re.sub(rf"({_NUMBER})[%{_SURELY}] ?off (?:of )?(?=[\d(])", rf"(1-\1**{PERCENT})*", text, flags=re.IGNORECASE)
+    text = re.sub(
+        rf"({_NUMBER}|\(\d+/\d+\))[%{_SURELY}] ?off (?:of )?(?=[\d(])",
+        rf"(1-\1**{PERCENT})*",
+        text,
+        flags=re.IGNORECASE,
+    )
     text = re.sub(rf"[%{_SURELY}] ?of\b", f"**{PERCENT}*", text, flags=re.IGNORECASE)
     text = re.sub(rf"{_SURELY}(?= ?[\w(.])", f"**{PERCENT}*", text).replace(_SURELY, f"**{PERCENT}")
     return re.sub(r"%(?! ?[\w(.])(?!(?<= %) -[\d(.])", f"**{PERCENT}", text)
 
 
 def _of_one(found: re.Match[str]) -> str:
-    """1/2% is half a percent; 10/2% is left as it is."""
+    """1/2% is half a percent; 45/60% asks what 45 is 60% of."""
     before, part, whole = found.groups()
-    return f"{before}({part}/{whole})" if int(part) < int(whole) else found[0]
+    return f"{before}({part}/{whole})" if int(part) < int(whole) and whole in _PARTS_OF_ONE else found[0]

@@ -15,7 +15,7 @@ from .words import stem, telling_words
 
 MAX_NOTE = 2_000  # characters
 MAX_FOUND = 10
-_DATE = r"\d{4}-\d\d(?:-\d\d)?"
+_DATE = r"(?<!\d)\d{4}-\d\d(?:-\d\d)?(?!\d)"
 _DAY = re.compile(r"^\d{4}-\d\d-\d\d:")  # when a note was made
 
 

@@ -19,6 +19,7 @@ _MEANT = 3  # files that are offered in place of one
 _READINGS = 8  # of one path, each of the name that the one before gave
 _ALIKE = 0.75  # of the letters, without the ending
 _LOOKED_AT = 4000  # characters of a plan
+_TELLING = 4  # letters of a name without its ending; shorter ones are words
 
 
 def path_scope(context: ToolContext, arguments: Mapping[str, Any]) -> Mapping[str, str]:
@@ -121,7 +122,7 @@ def named_in(workspace: Workspace, text: str, ending: str = r"[^\W\d]\w{0,7}") -
     found: dict[str, Path | None] = {}
     # Bounded on both sides: without that, a long text without blanks is searched again from each of its characters.
     before = r"(?:(?<![\w./-])(?P<before>[\w./-]{1,100}) )?"
-    path = rf"(?<![\w./-])(?P<path>[\w./-]{{0,200}}\w\.(?:{ending}))(?!\.?\w)"
+    path = rf"(?<![^\s(\[\"'`“‘])(?<!\w')(?P<path>[\w./-]{{0,200}}\w\.(?:{ending}))(?!\.?\w)"
     for each in re.finditer(before + path, text[:_LOOKED_AT], re.IGNORECASE):
         found[each["path"]] = None
         with suppress(ToolError):
@@ -133,11 +134,26 @@ def named_in(workspace: Workspace, text: str, ending: str = r"[^\W\d]\w{0,7}") -
 def named_files(context: ToolContext, plan: str, _said: str) -> Mapping[str, Any] | None:
     """The schema of a `path` where a plan names files, all of which are there and may be looked at."""
     files = named_in(context.workspace, plan)
-    if not files or not all(
-        file and context.permitted(path_scope(context, {"path": path})) for path, file in files.items()
-    ):
+    seen = [path for path, file in files.items() if file and context.permitted(path_scope(context, {"path": path}))]
+    if not seen or len(seen) < len(files) or _names_others(context, plan, {file for file in files.values() if file}):
         return None
     return {"type": "object", "properties": {"path": {"enum": list(files)}}, "required": ["path"]}
+
+
+def _names_others(context: ToolContext, plan: str, files: set[Path]) -> bool:
+    """Whether a plan may speak of other files than those that were found in it: README, notes (old).md."""
+    root = context.workspace.root.resolve()
+    others = [root / name for name in _known(context) if root / name not in files]
+    rest, lowered = plan.lower(), plan.lower()
+    for file in files:
+        rest = rest.replace(file.relative_to(root).as_posix().lower(), " ").replace(file.name.lower(), " ")
+    for other in others:
+        names = {other.name.lower(), *([other.stem.lower()] if len(other.stem) >= _TELLING else [])}
+        if any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", rest) for name in names):
+            return True
+        if other.name.lower() in lowered and any(other.name.lower().endswith(file.name.lower()) for file in files):
+            return True
+    return False
 
 
 def may_be_told(context: ToolContext, entry: Path) -> bool:

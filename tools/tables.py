@@ -50,7 +50,7 @@ def query_table(
     request = {"suffix": file.suffix.lower(), "kind": kind, "names": names, "sql": sql, "rows": MAX_ROWS}
     with context.workspace.open(file) as table:
         answer = _asked(request, table, context.stop)
-    if "error" in answer and file.suffix.lower() == ".txt" and _prose(answer["columns"]):
+    if "no column" in answer.get("error", "") and file.suffix.lower() == ".txt" and _prose(answer["columns"]):
         raise ToolError(f"{path} holds text and no table; read_file shows it.")
     if "error" in answer:
         raise ToolError(f"{answer['error']} {_columns(answer['columns'])}".strip())
@@ -71,7 +71,8 @@ def _asked(request: dict[str, Any], table: IO[bytes], stop: Event) -> dict[str, 
 
 def _prose(columns: list[list[str]]) -> bool:
     """Whether what was taken for the names of columns is more likely the first line of a letter."""
-    return len(columns) < 2 or any(len(name.split()) > _WORDS_OF_A_NAME for name, _ in columns)
+    words = [len(name.split()) for name, _ in columns if not name.endswith("?")]
+    return any(count > _WORDS_OF_A_NAME for count in words) or (len(columns) == 1 and sum(words) > 1)
 
 
 def _columns(columns: list[list[str]]) -> str:

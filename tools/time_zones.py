@@ -42,8 +42,9 @@ _STATES = {
         "texas, tx, utah, ut, vermont, vt, virginia, va, washington, wa, west virginia, wv, wisconsin, wi, "
         "wyoming, wy, dc"
     ),
+    "australia": "wa, sa, vic, qld",
     "canada": "alberta, ab, british columbia, bc, manitoba, mb, new brunswick, nb, newfoundland, nl, nova scotia, ns,"
-    " ontario, on, quebec, qc, saskatchewan, sk, yukon, yt",
+    " nunavut, nu, ontario, on, quebec, qc, saskatchewan, sk, yukon, yt",
 }
 _NO_PLACES = {"east", "west", "north", "south", "general"}  # last parts of old names of zones
 _SAME_COUNTRY = {"usa": "united states", "us": "united states", "america": "united states"}
@@ -79,7 +80,7 @@ def find_zone(place: str) -> tzinfo:
 
 def _lies_in(city: str, region: str) -> bool:
     """Whether a city's zone is one of the region behind its comma; of regions that are not known, all are."""
-    zone = _zones().get(city)
+    zone = _links().get(_zones().get(city, ""), _zones().get(city))
     known = _regions().get(_SAME_COUNTRY.get(region, region))
     return zone in known if known else zone == _zones().get(region, zone)
 
@@ -103,12 +104,21 @@ def _zones() -> dict[str, str]:
 
 @cache
 def _regions() -> dict[str, set[str]]:
-    """The zones in which a country's or a state's cities may lie, by its name or abbreviation; CA has those of both."""
-    regions = {name: set(zones) for name, zones in {**_countries(), **_coded()}.items()}
+    """The zones in which a country's or a state's cities may lie, by its name or abbreviation. CA is in America and
+    Canada both; a country's letters alone leave all open, since regions elsewhere are shortened to the same.
+    """
+    regions = {name: set(zones) for name, zones in _countries().items()}
     for country, states in _STATES.items():
         for state in states.split(", "):
-            regions[state] = regions.get(state, set()) | regions[country]
+            regions[state] = regions.get(state, set()) | set(_coded().get(state, ())) | regions[country]
     return regions
+
+
+@cache
+def _links() -> dict[str, str]:
+    """The zones of today by the names that they had before."""
+    lines = (line.split() for line in (_DATA / "tzdata.zi").read_text(encoding="utf-8").splitlines())
+    return {alias: zone for kind, zone, alias in (words for words in lines if words[:1] == ["L"])}
 
 
 @cache

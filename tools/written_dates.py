@@ -21,7 +21,7 @@ _NUMERIC = re.compile(r"(\d{1,4})[-/. ]+(\d{1,2})[-/. ]+(\d{1,4})")
 _TIME = re.compile(r"\b\d{1,2}(:\d{2}){1,2}(\.\d+)?\s*([ap]m)?(z|[+-]\d{2}:?\d{2})?|\b\d{1,2}\s*[ap]m\b|\(.*\)")
 _TIME_AT_END = re.compile(
     r"(?:[\st,]|\bat )\s*(?P<hour>\d{1,2})(?::(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.\d+)?)?)?\s*(?P<half>[ap]m)?"
-    r"\s*(?P<zone>z|[+-]\d\d:?\d\d)?"
+    r"\s*(?P<zone>z|[+-]\d\d:?\d\d)?$"
 )
 _WEEKDAY = re.compile(rf"^(?:{'|'.join(_WEEKDAYS)})[a-z]*,? (?=.*\d)")
 # Days from today, and days of every year.
@@ -61,7 +61,7 @@ def time_of_day(text: str) -> time | None:
     none is told, or one that no clock shows.
     """
     plain = text.strip(" '\"“”.").lower()
-    found = next((each for each in _TIME_AT_END.finditer(plain) if each.end() == len(plain)), None)
+    found = _TIME_AT_END.search(plain)
     if not found or not (found["minute"] or found["half"]):
         return None
     hour, half = int(found["hour"]), found["half"]

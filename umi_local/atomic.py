@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -23,20 +24,24 @@ def replacing(path: Path, mode: int | None = None) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written.
     """
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     name = os.fsencode(path.name)[:_KEPT_OF_NAME].decode("utf-8", "ignore")
     draft = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
+    held: int | None = None
     if mode is None:
         with suppress(OSError):
-            mode = stat.S_IMODE(path.lstat().st_mode) if path.is_file() and not path.is_symlink() else None
+            held = stat.S_IMODE(path.lstat().st_mode) if path.is_file() and not path.is_symlink() else None
     try:
-        draft.touch(mode=0o666 if mode is None else 0o600, exist_ok=False)
-        if mode is not None:
-            draft.chmod(mode | stat.S_IWUSR)
+        draft.touch(mode=0o666 if mode is held is None else 0o600, exist_ok=False)
         yield draft
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
         if mode is not None:
             draft.chmod(mode)
+        if held is not None:
+            with suppress(OSError):  # not every file system has permissions that could be kept
+                draft.chmod(held)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ _VERSION = r"[0-9]+[.][0-9]+[.][0-9]\s*$"  # 1.2.3 is no day of the year 3
 LARGE = 200_000  # rows, from which reading every cell takes longer than who asks would wait
 _SURELY_ROWS = 3  # above a total; fewer numbers add up to one by chance
 _TOTAL = r"(grand |sub)?(total|totals|sum|summe|gesamt)\b.*"
-_MEAN = r"(average|mean|avg|durchschnitt|mittelwert)\b.*"
+_MEAN = r"(average|mean|avg|durchschnitt|mittelwert)s?(:| (of|per|for) .*)?"
 _NUMBERS = ("BIGINT", "INTEGER", "DOUBLE", "HUGEINT", "DECIMAL")
 
 
@@ -170,10 +170,11 @@ def _without_total(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> boo
     if not last:
         return False
     if re.fullmatch(_MEAN, names[0], re.IGNORECASE):
-        both = len(last) > 1 and re.fullmatch(_TOTAL, names[1], re.IGNORECASE)
+        both = bool(len(last) > 1 and re.fullmatch(_TOTAL, names[1], re.IGNORECASE))
         ends = last[: 2 if both else 1]
         first = ends[-1][0]
-        gone = all(_sums_up(connection, first, values)[0] for _, *values in ends)
+        # Of few rows one that is called Average may be just that: poor, average, good.
+        gone = (both or first >= _SURELY_ROWS) and all(_sums_up(connection, first, values)[0] for _, *values in ends)
     elif re.fullmatch(_TOTAL, names[0], re.IGNORECASE):
         ends, first = last[:1], last[0][0]
         gone, has_sum = _sums_up(connection, first, last[0][1:])
@@ -208,7 +209,8 @@ def _sums_up(connection: duckdb.DuckDBPyConnection, first: int, values: Sequence
         asked = f"SELECT coalesce(sum({column}), 0), coalesce(avg({column}), 0) FROM data WHERE rowid < {first}"
         above, mean = connection.execute(asked).fetchone() or (0, 0)
         sums.append((abs(float(above) - number) < 0.01, number))
-        means.append((abs(float(mean) - number) < 0.01, number))
+        digits = len(str(value).partition(".")[2])
+        means.append((abs(float(mean) - number) <= 0.51 * 10**-digits, number))  # rounded to so many
     has_sum = any(fits and number for fits, number in sums)
     has_any = has_sum or any(fits and number for fits, number in means)
     return has_any and all(one or other for (one, _), (other, _) in zip(sums, means, strict=True)), has_sum

@@ -155,11 +155,13 @@ def _filled(connection: duckdb.DuckDBPyConnection, reader: str, path: str, texts
     types = ", ".join(hints.quoted(name, "'") + ": 'VARCHAR'" for name in texts)
     read = f"{reader.removesuffix(')')}, types={{{types}}})" if texts else reader
     connection.execute("DROP TABLE IF EXISTS data")  # before the next one takes its memory
-    connection.execute(f"CREATE TABLE data AS FROM {read}", [path])
-    if reader in (*_READERS["csv"], _TITLED, _HEADED):
-        for name in cells.texts_of(connection):  # DuckDB keeps the blank behind a comma, also where all cells have one
-            column = hints.quoted(name)
-            connection.execute(f"UPDATE data SET {column} = trim({column}) WHERE {column} <> trim({column})")
+    selected = ""
+    if reader in (*_READERS["csv"], _TITLED, _HEADED):  # DuckDB keeps the blank behind a comma, also where all have one
+        kinds = connection.execute(f"DESCRIBE FROM {read}", [path]).fetchall()
+        columns = [hints.quoted(name) for name, kind, *_ in kinds if kind == "VARCHAR"]
+        trimmed = ", ".join(f"nullif(trim({column}), '') AS {column}" for column in columns)
+        selected = f"SELECT * REPLACE ({trimmed}) " if trimmed else ""
+    connection.execute(f"CREATE TABLE data AS {selected}FROM {read}", [path])
     return [row[0] for row in connection.execute("DESCRIBE data").fetchall()]
 
 

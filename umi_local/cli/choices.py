@@ -69,7 +69,7 @@ def resolve(
     """
     from umi_local.backends.server import server_of
     from umi_local.errors import UsageError
-    from umi_local.setups import setup, user_settings
+    from umi_local.setups import roles_of, setup, user_settings
 
     settings = changed(user_settings(), {name: value for name, value in flags.items() if value not in (None, "")})
     files: dict[Role, Path] = {}
@@ -83,7 +83,7 @@ def resolve(
             servers = {role: server for role, server in servers.items() if role not in roles}
     own: dict[Role, Path] = {}
     for roles, value in by_role("--adapter", adapters):
-        if all(role in servers for role in roles):
+        if not any(role in roles_of(settings.mode) and role not in servers for role in roles):
             raise UsageError(
                 f"--adapter {value} has no model to go with: a server plays that role.",
                 "Load it on the server, or name a model file with --model.",

@@ -158,7 +158,7 @@ def _bad_files(bad: list[PackFile]) -> Exception:
     from umi_local.pull import missing, restored
 
     names = ", ".join(file.filename for file in bad)
-    again = restored(bad[0]) or f"Run: umi-local models pull {bad[0].pack}"
+    again = " ".join(dict.fromkeys(restored(file) or f"Run: umi-local models pull {file.pack}" for file in bad))
     if all(map(missing, bad)):
         return ModelMissing(f"Not here: {names}.", again)
     return ModelCorrupt(f"Not what the manifest promises: {names}.", again)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from umi_local import atomic
 from umi_local.errors import ModelCorrupt, ModelMissing, StorageError, UsageError
-from umi_local.manifest import PackFile
+from umi_local.manifest import HuggingFaceSource, PackFile, PyPISource
 from umi_local.paths import cannot_write, is_file, models_dir, private_dir
 from umi_local.pull.progress import OnProgress, Progress, Stage, silent
 
@@ -65,17 +65,20 @@ def ensure_verified(file: PackFile, on_progress: OnProgress = silent) -> Path:
     if is_recorded(path, file) or verify(file, on_progress) is FileState.VERIFIED:
         return path
     again = f"umi-local models pull {file.pack}".rstrip()
+    remedy = restored(file) or f"Run: {again}"
     if not is_file(path):
-        raise ModelMissing(f"The model file {file.filename} ({file.bytes:,} bytes) is not there.", f"Run: {again}")
+        raise ModelMissing(f"The model file {file.filename} ({file.bytes:,} bytes) is not there.", remedy)
     problem = f"{path} is not the file that its pack promises (its size or sha256 differs), so it is not loaded."
-    raise ModelCorrupt(problem, restored(file) or f"Run: {again}")
+    raise ModelCorrupt(problem, remedy)
 
 
 def restored(file: PackFile) -> str:
     """How a file comes back that no pull brings; empty for one that a pull does."""
+    if not file.shipped and any(isinstance(source, PyPISource | HuggingFaceSource) for source in file.sources):
+        return ""
     if file.is_local:
         return "Put back the file that was there, or convert it again with --pack."
-    return "Install umi-local again." if file.shipped else ""
+    return "Restore it; what came with umi-local comes back when that is installed again."
 
 
 def verify(file: PackFile, on_progress: OnProgress = silent) -> FileState:
