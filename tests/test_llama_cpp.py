@@ -95,7 +95,7 @@ def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_read(backend):
 
 
 def test_a_context_that_the_tools_alone_fill_is_told_as_such(backend):
-    prompt = replace(chat("word " * 10_000), constant=1)
+    prompt = replace(chat("word " * 10_000), constant=2)  # the opening and the text
     with pytest.raises(ContextFull, match=r"tools and worked examples alone need \d+ tokens.*--tools"):
         backend.complete(PLAN, prompt, None, Sampling())
 

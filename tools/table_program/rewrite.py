@@ -62,8 +62,7 @@ def prepared(sql: str, columns: Columns, gaps: Sequence[str]) -> str:
         if kind.startswith("TIMESTAMP"):
             several = rf"between{day}\s+and{day}|in\s*\({day}(?:\s*,{day})*\s*\)"
             compared = rf"{_column(name)}(?=\s*(?:(?:=|<>|!=|<=|>){day}|(?:not\s+)?(?:{several})))"
-            as_day = f"CAST({hints.quoted(name)} AS DATE)"
-            sql = _outside(sql, compared, lambda _, as_day=as_day: as_day)
+            sql = _outside(sql, compared, lambda found: f"CAST({hints.quoted(found[1].strip(chr(34)))} AS DATE)")
     return sql
 
 
