@@ -42,7 +42,7 @@ def date_difference(
     parts = [part for part in (_in_weeks(abs(days)), _in_months(first_day, last_day)) if part]
     also = f" ({', or '.join(parts)})" if parts else ""
     earlier = "; the second date is earlier" if days < 0 else ""
-    if hours := _hours(*(_moment(context, text) for text in (start, end))):
+    if hours := _hours(_moment(context, start), _moment(context, end)):
         return f"{hours}, from {start.strip()} to {end.strip()}"
     return f"{_count(days, 'day')}{also}, from {_shown(first_day)} to {_shown(last_day)}{earlier}"
 
@@ -75,11 +75,9 @@ def _moment(context: ToolContext, text: str) -> datetime | None:
     if text.strip().lower() == "now":
         return now
     told = time_of_day(text)
-    return (
-        None
-        if told is None
-        else datetime.combine(parse_date(text, now.date()), told.replace(tzinfo=told.tzinfo or now.tzinfo))
-    )
+    if told is None:
+        return None
+    return datetime.combine(parse_date(text, now.date()), told.replace(tzinfo=told.tzinfo or now.tzinfo))
 
 
 def _hours(first: datetime | None, last: datetime | None) -> str:

@@ -23,6 +23,7 @@ from umi_local.paths import audit_file, config_dir, data_dir, servers_file, trus
 from umi_local.permissions import kept_rules
 from umi_local.pull import bytes_to_fetch, is_recorded, missing, path_of
 from umi_local.settings import load_settings
+from umi_local.setups import default_pack, user_settings
 from umi_local.toolbox.isolation import isolation
 
 _PACKAGES = ("umi-local", "llama-cpp-python", "llguidance", "textual", "torch", "openai", "mcp", "uvicorn")
@@ -107,15 +108,15 @@ def _settings() -> dict[str, Any]:
 
 
 def _packs() -> dict[str, Any]:
-    return {name: _attempt(lambda name=name: _pack(name)) for name in pack_names()}
-
-
-def _pack(name: str) -> dict[str, Any]:
-    pack = load_pack(name)
-    files = {file.filename: _state(file) for file in pack.files.values()}
     default = DEFAULT_PACK
     with suppress(UmiError):  # what is wrong with the settings stands where they do
-        default = load_settings(config_dir() / "config.toml").pack or default
+        default = default_pack(user_settings())
+    return {name: _attempt(lambda name=name: _pack(name, default)) for name in pack_names()}
+
+
+def _pack(name: str, default: str) -> dict[str, Any]:
+    pack = load_pack(name)
+    files = {file.filename: _state(file) for file in pack.files.values()}
     return {"default": name == default, "files": files}
 
 

@@ -112,9 +112,14 @@ def setup(
     """What the flags ask for. A model for every role needs no pack."""
     models, servers = models or {}, servers or {}
     needs_pack = bool(pack) or any(role not in {**models, **servers} for role in roles_of(settings.mode))
-    chosen = load_pack(pack or settings.pack or DEFAULT_PACK) if needs_pack else None
+    chosen = load_pack(pack or default_pack(settings)) if needs_pack else None
     return Setup(settings, chosen, models, adapters or {}, servers)
 
 
 def user_settings() -> Settings:
     return load_settings(config_dir() / "config.toml")
+
+
+def default_pack(settings: Settings) -> str:
+    """The pack of whoever names none."""
+    return settings.pack or DEFAULT_PACK

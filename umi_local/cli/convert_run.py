@@ -51,7 +51,7 @@ def converted(wish: Wish) -> Path:
 
     if not wish.at_once:
         checked(wish.quant, bool(wish.imatrix))
-    _check_pack(wish)
+    _check(wish)
     folder, source = _fetched(wish.source)
     is_adapter = (folder / "adapter_config.json").is_file() and not weights_of(folder)
     out = wish.out or _place(wish, source, "adapter" if is_adapter else wish.form)
@@ -95,7 +95,7 @@ def partial_base(base: Path, form: str, room: Path) -> Iterator[tuple[Path, list
         yield path, Checkpoint.open(base).files, written.warnings
 
 
-def _check_pack(wish: Wish) -> None:
+def _check(wish: Wish) -> None:
     """What can be said before hours of work."""
     if wish.roles and not wish.pack:
         raise UsageError("--role says who of a pack plays it.", "Name the pack with --pack NAME.")
@@ -155,8 +155,7 @@ def _write_adapter(wish: Wish, folder: Path, source: Source, out: Path) -> None:
     if wish.imatrix or wish.report:
         raise UsageError("--imatrix and --report are for models, and this is an adapter.")
     _tell(convert_adapter(folder, wish.base, out, wish.form, source).warnings)
-    if wish.pack:
-        _add_to_pack(wish, out, is_adapter=True)
+    _add_to_pack(wish, out, is_adapter=True)
 
 
 def _write_model(wish: Wish, folder: Path, source: Source, out: Path) -> None:
@@ -165,8 +164,7 @@ def _write_model(wish: Wish, folder: Path, source: Source, out: Path) -> None:
     if wish.at_once and not wish.report:
         with steps_of(f"writing {out.name}") as step:
             _tell(convert_checkpoint(folder, out, wish.form, source, step, wish.pre).warnings)
-        if wish.pack:
-            _add_to_pack(wish, out, is_adapter=False)
+        _add_to_pack(wish, out, is_adapter=False)
         return
     exact = "f32" if wish.at_once else _exact(folder)
     # Beside the result, where there is room for it or nowhere.
@@ -180,8 +178,7 @@ def _write_model(wish: Wish, folder: Path, source: Source, out: Path) -> None:
         _tell(written.warnings)
         if not wish.at_once:
             _quantise(wish, full, out, Path(place))
-        if wish.pack:
-            _add_to_pack(wish, out, is_adapter=False)  # whatever becomes of the report
+        _add_to_pack(wish, out, is_adapter=False)  # whatever becomes of the report
         if wish.report:
             _report(full, out)
 
@@ -253,6 +250,8 @@ def _add_to_pack(wish: Wish, out: Path, is_adapter: bool) -> None:
     from umi_local.convert.vet import vet_gguf
     from umi_local.own_packs import OwnModel, add_to_pack
 
+    if not wish.pack:
+        return
     model = wish.base if is_adapter and wish.base else out
     own = OwnModel(model, vet_gguf(model).context_length, out if is_adapter else None)
     add_to_pack(wish.pack, own, wish.roles)

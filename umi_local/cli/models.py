@@ -141,11 +141,9 @@ def show(name: PackArgument, as_json: JsonOption = False) -> None:
 
 
 def _default() -> str:
-    from umi_local.packs import DEFAULT_PACK
-    from umi_local.paths import config_dir
-    from umi_local.settings import load_settings
+    from umi_local.setups import default_pack, user_settings
 
-    return load_settings(config_dir() / "config.toml").pack or DEFAULT_PACK
+    return default_pack(user_settings())
 
 
 def _fetched(pack: RolePack) -> list[PackFile]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import gguf
 
-from umi_local.backends.llama_cpp.worker import argv_of, killed
+from umi_local.backends.llama_cpp.worker import lines_of
 from umi_local.errors import ModelFailed, StorageError, UsageError
 
 # Kept apart in llama.cpp for loading old files, or no types of whole files.
@@ -51,25 +50,15 @@ def quantise(
         StorageError: the disk is full.
     """
     number = quantisations()[checked(name, imatrix is not None)]
-    argv = argv_of("quantise_child", source, out, number, *([imatrix] if imatrix else []))
-    said: list[bytes] = []
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
-        assert child.stderr is not None
-        try:
-            for line in child.stderr:
-                said = [*said[-19:], line]
-                if found := _PROGRESS.search(line):
-                    progress(int(found[1]), int(found[2]))
-        except BaseException:  # also Ctrl-C: nothing goes on writing to a file that nobody waits for
-            child.kill()
-            raise
-    if child.returncode == -9:
-        raise killed(f"{source.name} could not be quantised")
-    if child.returncode:
+    given = [source, out, number, *([imatrix] if imatrix else [])]
+    try:
+        for line in lines_of(f"{source.name} could not be quantised", "quantise_child", *given, told_on_stderr=True):
+            if found := _PROGRESS.search(line):
+                progress(int(found[1]), int(found[2]))
+    except ModelFailed:
         if shutil.disk_usage(out.parent).free < _FULL:
             raise StorageError(
                 f"{out.parent} is full: {source.name} could not be quantised.",
                 "Make room, or choose another folder with --out.",
-            )
-        reason = next((line.decode(errors="replace").strip() for line in reversed(said) if b"failed" in line), "")
-        raise ModelFailed(f"llama.cpp could not quantise {source.name}: {reason or f'code {child.returncode}'}.")
+            ) from None
+        raise
